@@ -25,7 +25,9 @@ struct ps_core_const {
   __u8 trace;             // 1: fill the map `trace`
   __u8 replay;            // 1: the clock is map `replay`, sockets are never found
   __u8 no_write;          // 1: change no state (explain): counters are left alone
-  __u8 pad[5];
+  __u8 no_ethernet;       // 1: the device's frames begin with the IP header
+  __u8 linear;            // 1: loaded without BPF_F_XDP_HAS_FRAGS, a frame has one piece (before 5.18, or by choice)
+  __u8 pad[3];
 };
 
 // Map `replay`, one entry: what the world looks like to a program loaded with core_const.replay.

@@ -1,0 +1,294 @@
+// Lookups in sets: exact longest prefix, a few cache lines each.  The layouts are told in tables.h.
+//
+// Unpredictable branches cost more than arithmetic here (a branch on a value that missed the cache stalls
+// everything behind it), so comparisons are subtractions whose sign bit is used as a number.
+#ifndef PENSTOCK_FEATURES_SETS_LOOKUP_BPF_H
+#define PENSTOCK_FEATURES_SETS_LOOKUP_BPF_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "features/sets/tables.h"
+
+#ifndef BPF_F_INNER_MAP
+#define BPF_F_INNER_MAP (1U << 12)
+#endif
+
+// Compares in a node are written out; walks stay loops.  (Tests compile this with another compiler.)
+#ifdef __clang__
+#define SET_UNROLLED _Pragma("clang loop unroll(full)")
+#define SET_ROLLED _Pragma("clang loop unroll(disable)")
+#else
+#define SET_UNROLLED
+#define SET_ROLLED
+#endif
+
+// The loader sets the sizes.
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct set_line);
+} set_lines SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct set_table);
+} sets SEC(".maps");
+
+// Hits: lane of the CPU * capacity + element id.
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, __u64);
+} set_hits SEC(".maps");
+
+// Run-time elements, and how many each set has (so that most packets skip the former).
+struct set_extra_lines {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct set_line);
+};
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __array(values, struct set_extra_lines);
+} set_extra SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, __u32);
+} set_extra_counts SEC(".maps");
+
+// Sign bit of a 64-bit difference: 1 if it was negative.  The barrier keeps clang from making a branch of it.
+static __always_inline __u64 set_sign(__u64 difference)
+{
+    difference >>= 63;
+    asm volatile("" : "+r"(difference));
+    return difference;
+}
+
+static __always_inline __u64 set_popcount(__u64 x)
+{
+    x -= (x >> 1) & 0x5555555555555555ULL;
+    x = (x & 0x3333333333333333ULL) + ((x >> 2) & 0x3333333333333333ULL);
+    x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fULL;
+    return (x * 0x0101010101010101ULL) >> 56;
+}
+
+static __always_inline struct set_line *set_line_at(void *map, __u32 at)
+{
+    return (struct set_line *)bpf_map_lookup_elem(map, &at);
+}
+
+// The u32 at a place counted in u32 from line `base`; 0 outside the map.
+static __always_inline __u32 set_u32_at(void *map, __u32 base, __u32 place)
+{
+    const struct set_line *line = set_line_at(map, base + (place >> 4));
+    return line ? ((const __u32 *)line)[place & 15] : 0;
+}
+
+// Two comparisons in each 64-bit word: a 32-bit lane that becomes zero is a match.
+static __always_inline __u32 set_linear(__u32 base, __u32 lines, __u32 address)
+{
+    const __u64 ones = 0x0000000100000001ULL;
+    const __u64 both = (__u64)address << 32 | address;
+    __u64 found = 0;
+    for (__u32 i = 0; i < SET_LINEAR_MAX / 8; i++) {
+        if (i >= lines)
+            break;
+        const struct set_line *line = set_line_at(&set_lines, base + i);
+        if (!line)
+            return 0;
+        SET_UNROLLED
+        for (int k = 0; k < 8; k += 2) {
+            const __u64 t = (both ^ line->word[k]) & line->word[k + 1];
+            found |= (t - ones) & ~t;       // a false mark can only lie above a true one
+        }
+    }
+    return (found & ones << 31) != 0;
+}
+
+// Rank of /24 number `cell` (0..127) of a group among the bits of `words`; 0..127.
+static __always_inline __u32 set_rank(__u64 word, __u32 cell, __u32 before_upper)
+{
+    const __u64 below = (1ULL << (cell & 63)) - 1;
+    return set_popcount(word & below) + (before_upper & -(cell >> 6));
+}
+
+// 1 if the low byte of the address lies in the pair first | last << 8.
+static __always_inline __u64 set_in_pair(__u64 low, __u64 pair)
+{
+    return 1 ^ (set_sign(low - (pair & 0xff)) | set_sign((pair >> 8 & 0xff) - low));
+}
+
+__noinline __u32 set_bitmap(__u32 base, __u32 address)
+{
+    const struct set_line *line = set_line_at(&set_lines, base + (address >> (32 - SET_GROUP_BITS)));
+    if (!line)
+        return 0;
+    const __u8 *bytes = (const __u8 *)line;
+    const __u32 cell = address >> 8 & 127;
+    const __u32 half = cell >> 6;
+    const __u64 match = line->word[half] >> (cell & 63) & 1;
+    const __u64 word = line->word[2 + half];
+    const __u64 mixed = word >> (cell & 63) & 1;
+    const __u32 rank = set_rank(word, cell, bytes[62]);
+    if (bytes[63] == SET_GROUP_INLINE) {
+        const __u16 pair = *(const __u16 *)(bytes + SET_INLINE_AT + 2 * (rank & 15));
+        return match | (mixed & set_in_pair(address & 255, pair));
+    }
+    if (!mixed)
+        return match;
+    const __u32 chunk = *(const __u32 *)(bytes + SET_INLINE_AT) + rank;
+    return set_u32_at(&set_lines, base, chunk * 8 + (address >> 5 & 7)) >> (address & 31) & 1;
+}
+
+__noinline __u32 set_slots(__u32 base, __u32 address)
+{
+    const struct set_line *line = set_line_at(&set_lines, base + (address >> (32 - SET_GROUP_BITS)));
+    if (!line)
+        return 0;
+    const __u8 *bytes = (const __u8 *)line;
+    const __u32 cell = address >> 8 & 127, low = address & 255;
+    const __u64 word = line->word[cell >> 6];
+    const __u32 fallback = line->word[2];
+    const __u32 pool = line->word[2] >> 32;
+    const __u32 rank = set_rank(word, cell, bytes[62]);
+    if (!(word >> (cell & 63) & 1))
+        return fallback;
+    if (bytes[63] == SET_GROUP_INLINE) {
+        const __u16 pair = *(const __u16 *)(bytes + SET_INLINE_AT + 2 * (rank & 15));
+        return set_in_pair(low, pair) ? set_u32_at(&set_lines, base, pool + rank) : fallback;
+    }
+    const __u32 place = pool + 2 * rank;
+    const struct set_line *entries = set_line_at(&set_lines, base + (place >> 4));
+    if (!entries)
+        return 0;
+    const __u64 entry = entries->word[place >> 1 & 7];
+    const __u32 value = entry, pair = entry >> 32;
+    if (!(pair >> 16 & SET_SLOT_COMPLEX))
+        return set_in_pair(low, pair & 0xffff) ? value : fallback;
+    const struct set_line *chunk = set_line_at(&set_lines, base + value);
+    if (!chunk)
+        return 0;
+    const __u32 w = low >> 6;
+    const __u32 before = ((const __u8 *)chunk)[SET_CHUNK_COUNTS + w];
+    const __u64 upto = ~0ULL >> (63 - (low & 63));
+    const __u32 interval = before + set_popcount(chunk->word[w] & upto);
+    return set_u32_at(&set_lines, base, value * 16 + SET_CHUNK_IDS + interval);
+}
+
+static __always_inline __u32 set_tree_in(void *map, __u32 base, __u32 aux, __u64 hi, __u64 lo)
+{
+    const __u64 high = hi << 2 >> 1 | lo >> 63, low = lo << 1 >> 1;
+    __u32 at = hi >> 62;
+    SET_ROLLED
+    for (int i = 0; i < SET_TREE_HEIGHT; i++) {
+        const struct set_line *node = set_line_at(map, base + at);
+        if (!node)
+            return 0;
+        const __u64 header = node->word[0];
+        const __u32 lows = header >> SET_TREE_NODE_BITS & SET_TREE_MASK;
+        __u64 above = 0;                // keys greater than the address
+        if (lows) {
+            const struct set_line *second = set_line_at(map, base + lows);
+            if (!second)
+                return 0;
+            SET_UNROLLED
+            for (int k = 1; k < 8; k++)
+                above += set_sign(high - node->word[k] - set_sign(low - second->word[k]));
+        } else {
+            SET_UNROLLED
+            for (int k = 1; k < 8; k++)
+                above += set_sign(high - node->word[k]);
+        }
+        const __u32 slot = 7 - above;
+        if (header & SET_TREE_LEAF) {
+            if (!aux)
+                return header >> (slot & 7) & 1;
+            return set_u32_at(map, base, aux * 16 + (header & SET_TREE_MASK) * 8 + slot);
+        }
+        at = (header & SET_TREE_MASK) + slot;
+    }
+    return 0;
+}
+
+__noinline __u32 set_tree(__u32 base, __u32 aux, __u64 hi, __u64 lo)
+{
+    return set_tree_in(&set_lines, base, aux, hi, lo);
+}
+
+// The element of the set that is the longest prefix of the address: its id (1 in a set without ids), or 0.
+// `ipv6` is 0 or 1; the address is left aligned: hi = (u64)address << 32, lo = 0 for IPv4.
+static __always_inline __u32 set_lookup(const struct set_table *set, __u32 ipv6, __u64 hi, __u64 lo)
+{
+    const struct set_part *part = &set->part[ipv6 & 1];
+    const __u32 kind = part->kind, base = part->base;
+    if (kind == SET_LINEAR)
+        return set_linear(base, part->aux, hi >> 32);
+    if (kind == SET_BITMAP)
+        return set_bitmap(base, hi >> 32);
+    if (kind == SET_TREE)
+        return set_tree(base, part->aux, hi, lo);
+    if (kind == SET_SLOTS)
+        return set_slots(base, hi >> 32);
+    return 0;
+}
+
+// The run-time element of set `number` that covers the address and has not expired at `now` (ns of the
+// coarse clock): its id, or 0.  An expired element uncovers the wider one behind it.
+__noinline __u32 set_extra_find(__u32 number, __u32 ipv6, __u64 hi, __u64 lo, __u64 now)
+{
+    void *map = bpf_map_lookup_elem(&set_extra, &number);
+    if (!map)
+        return 0;
+    const struct set_extra_header *header = (const struct set_extra_header *)set_line_at(map, 0);
+    if (!header)
+        return 0;
+    const struct set_part *part = &header->part[ipv6 & 1];
+    if (part->kind != SET_TREE)
+        return 0;
+    __u32 number_of = set_tree_in(map, part->base, part->aux, hi, lo);
+    SET_ROLLED
+    for (int i = 0; i < SET_EXTRA_DEPTH && number_of; i++) {
+        const struct set_extra_element *element = (const struct set_extra_element *)set_line_at(map, number_of);
+        if (!element)
+            return 0;
+        if (!element->expiry || now < element->expiry)
+            return element->id;
+        number_of = element->parent;
+    }
+    return 0;
+}
+
+// set_extra_find for sets that have run-time elements; nearly free for the others.
+static __always_inline __u32 set_extra_lookup(const struct set_table *set, __u32 ipv6, __u64 hi, __u64 lo, __u64 now)
+{
+    __u32 number = set->number;
+    const __u32 *count = (const __u32 *)bpf_map_lookup_elem(&set_extra_counts, &number);
+    return count && *count ? set_extra_find(number, ipv6, hi, lo, now) : 0;
+}
+
+// Counts a hit of element `id` on this CPU's lane of `capacity` counters.
+static __always_inline void set_count_hit(__u32 capacity, __u32 id)
+{
+    __u32 at = bpf_get_smp_processor_id() * capacity + id;
+    __u64 *hits = (__u64 *)bpf_map_lookup_elem(&set_hits, &at);
+    if (hits)
+        ++*hits;
+}
+
+#endif

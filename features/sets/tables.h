@@ -1,0 +1,112 @@
+// The tables of sets as the kernel reads them; shared by the builder (table.cpp) and the programs
+// (lookup.bpf.h).
+//
+// All tables of a generation lie in one mapped array of 64-byte lines, `set_lines`.  A set's part for one
+// address family occupies a contiguous run of lines at `base`; every index inside the run is relative to
+// it, so that a run can be copied elsewhere unchanged.
+//
+// Addresses are 128-bit values in two host-order words (hi, lo), left aligned: an IPv4 address a is
+// hi = a << 32, lo = 0.  A prefix length counts from the top, for both families.
+#ifndef PENSTOCK_FEATURES_SETS_TABLES_H
+#define PENSTOCK_FEATURES_SETS_TABLES_H
+
+#include <linux/types.h>
+
+struct set_line {
+    __u64 word[8];
+} __attribute__((aligned(64)));
+
+// Content chooses the kind; `status` prints its name.
+//
+// linear   IPv4, no ids, up to SET_LINEAR_MAX prefixes, four pairs a line:
+//          word[2i] two addresses, word[2i+1] their two masks.  Unused places repeat the last prefix.
+//
+// bitmap   IPv4, no ids.  One line for each 128 /24s (a /17), SET_GROUPS lines, then chunks.
+//          word[0..1]  match: the whole /24 is in the set
+//          word[2..3]  mixed: a part of the /24 is in the set; its place is its rank among the mixed ones
+//          bytes 32..  inline: {first, last} u8 pairs, one for each mixed /24
+//                      else u32: index in half lines of the first 256-bit chunk
+//          bytes 62, 63  count of mixed /24s in word[2]; mode
+//
+// slots    IPv4 with ids.  One line for each 128 /24s, then a pool of u32.
+//          word[0..1]  occupied: the /24 differs from the group's default; its place is its rank
+//          word[2]     low half: the default id; high half: index of the first pool entry (in u32)
+//          bytes 32..  inline: {first, last} u8 pairs as above; pool[rank] is the id between them
+//          bytes 62, 63  count of occupied /24s in word[0]; mode
+//          Without inline pairs a pool entry is two u32: the id or (SET_SLOT_COMPLEX) the line of a chunk;
+//          first | last << 8 | flags << 16.
+//          Chunk: 256 bits that mark where a new interval starts, four u8 counts of marks before each
+//          word, then the intervals' ids as u32, running on into the next lines.
+//
+// tree     any family, with or without ids: the address space cut into intervals, their starts in a
+//          B-tree of 7 keys and 8 children.  Four roots at lines 0..3, chosen by the address's top two
+//          bits; the other 126 are compared as two 63-bit words, so that a borrow is the sign bit.
+//          word[0]     bits 0..30: first child's line; in a leaf its 8 result bits or (ids) the place of
+//                      its 8 ids, counted from line `aux` in half lines; bits 31..61: line of the keys'
+//                      low words (at word[1..7]), 0 if they are all zero; bit 63: leaf
+//          word[1..7]  high words of the keys, ascending; unused ones are SET_TREE_NO_KEY
+enum set_kind {
+    SET_EMPTY,
+    SET_LINEAR,
+    SET_BITMAP,
+    SET_SLOTS,
+    SET_TREE,
+};
+
+enum {
+    SET_LINEAR_MAX = 16,
+    SET_GROUP_BITS = 17,                // a group is a /17
+    SET_GROUPS = 1 << SET_GROUP_BITS,
+    SET_INLINE_MAX = 15,
+    SET_INLINE_AT = 32,                 // byte offset of the pairs
+    SET_GROUP_INLINE = 0,
+    SET_GROUP_POOL = 1,
+    SET_SLOT_COMPLEX = 1,
+    SET_CHUNK_COUNTS = 32,              // byte offset of the counts in a chunk
+    SET_CHUNK_IDS = 9,                  // place of the first id in a chunk, in u32
+    SET_TREE_HEIGHT = 10,               // 8^10 intervals
+    SET_TREE_NODE_BITS = 31,
+    SET_EXTRA_DEPTH = 129,              // prefixes that can cover each other: /0 to /128
+};
+#define SET_TREE_NO_KEY (1ULL << 63)
+#define SET_TREE_LEAF (1ULL << 63)
+#define SET_TREE_MASK 0x7fffffffULL
+
+// One address family of a set.
+struct set_part {
+    __u32 kind;                         // enum set_kind
+    __u32 base;                         // first line in set_lines
+    __u32 lines;                        // length of the run
+    __u32 aux;                          // linear: lines in use; tree: line of the ids, 0 without ids
+};
+
+// Map `sets`: one descriptor per set of the generation.
+struct set_table {
+    struct set_part part[2];            // [0] IPv4, [1] IPv6
+    __u32 number;                       // stable number: index in set_extra and set_extra_counts
+    __u32 flags;                        // SET_HITS
+    __u32 reserved[6];
+};
+enum { SET_HITS = 1 };                  // count a hit of each element
+
+// Run-time elements of one set: an inner map of `set_extra`, built whole and swapped at each change.
+// Line 0 is the header; the elements follow, element n in line n; then the parts, whose base counts
+// lines of this map and whose ids are element numbers.
+struct set_extra_header {
+    __u32 count;                        // elements 1..count
+    __u32 reserved[3];
+    struct set_part part[2];            // tree with ids, or empty
+    __u64 reserved2[2];
+};
+
+struct set_extra_element {
+    __u64 hi, lo;                       // address, left aligned
+    __u64 expiry;                       // ns of the coarse monotonic clock; 0: never
+    __u32 id;                           // what a lookup returns: the slot of its counter, never 0
+    __u32 parent;                       // next wider element that may outlive this one; 0: none
+    __u8 length;                        // prefix length
+    __u8 ipv6;                          // 0 or 1
+    __u8 reserved[30];
+};
+
+#endif
