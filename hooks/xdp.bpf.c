@@ -1,4 +1,5 @@
 // The ingress of an interface: the order of stages and nothing else.
+#include "features/sets/contains.bpf.h"
 #include "features/policy/stage.bpf.h"
 
 SEC("xdp.frags")
