@@ -57,12 +57,20 @@ struct SetImage {
   size_t elements = 0;
 };
 
+// A part of the file as the plan names it ("rule edge/bad", "set badnets"), with a digest of what it says.
+struct Part {
+  std::string digest;
+  Location at;
+  std::string text;   // how the plan speaks of it: "drop", "1,000,000 elements"
+};
+
 struct Image {
   std::vector<HookImage> hooks;
   std::vector<TableImage> tables;  // the programs of all hooks share them
   std::vector<SetImage> sets;
   std::vector<Slot> slots;         // every exit of these programs, SlotTable::used()
   uint32_t slot_end = 0;
+  std::map<std::string, Part> parts;
 };
 
 }  // namespace penstock

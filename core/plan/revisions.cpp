@@ -55,7 +55,9 @@ json to_json(const Revision& r) {
   for (const Slot& s : r.slots)
     slots.push_back({{"number", s.number}, {"interface", s.interface}, {"policy", s.policy}, {"rule", s.rule},
                      {"verdict", static_cast<int>(s.verdict)}, {"reason", static_cast<int>(s.reason)}, {"at", to_json(s.at)}});
-  return {{"format", format_version}, {"revision", r.number}, {"generation", r.generation}, {"created", r.created}, {"user", r.user},
+  json parts = json::object();
+  for (const auto& [name, part] : r.parts) parts[name] = {{"digest", part.digest}, {"at", to_json(part.at)}, {"text", part.text}};
+  return {{"parts", parts}, {"format", format_version}, {"revision", r.number}, {"generation", r.generation}, {"created", r.created}, {"user", r.user},
           {"source", r.source}, {"note", r.note}, {"hooks", hooks}, {"sets", sets}, {"slots", slots},
           {"structures", r.structures}, {"digests", r.digests}};
 }
@@ -82,6 +84,7 @@ Revision revision_from(const json& j) {
   for (const json& s : j.at("slots"))
     r.slots.push_back({s.at("number"), s.at("interface"), s.at("policy"), s.at("rule"), static_cast<ps_verdict>(s.at("verdict").get<int>()),
                        static_cast<ps_reason>(s.at("reason").get<int>()), location_from(s.at("at"))});
+  for (const auto& [name, part] : j.at("parts").items()) r.parts[name] = {part.at("digest"), location_from(part.at("at")), part.at("text")};
   r.structures = j.at("structures").get<std::map<std::string, std::string>>();
   r.digests = j.at("digests").get<std::map<std::string, std::string>>();
   return r;

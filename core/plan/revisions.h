@@ -28,6 +28,7 @@ struct Revision {
   std::vector<Slot> slots;
   std::map<std::string, std::string> structures;  // of tables, by map
   std::map<std::string, std::string> digests;     // "table NAME", "hook NAME": what the image held
+  std::map<std::string, Part> parts;
 };
 
 // Digests of everything that the kernel sees of an image.  Positions in the file are not in it.
