@@ -3,7 +3,9 @@
 // Memory is the cost: the fields' lookups do not depend on each other, so the processor overlaps them; comparisons in
 // a node and in an entry are arithmetic, since their branches could not be foreseen.
 #pragma once
+#ifndef __cplusplus  // tests compile this for their own machine, with maps of their own
 #include "bpf/state.bpf.h"
+#endif
 #include "features/policy/classifier_tables.h"
 
 #ifdef __clang__
@@ -39,7 +41,7 @@ struct {
 // How far the walk over candidates is.
 struct class_walk {
   __u64 candidates[4];
-  __u32 tuple;   // number of the tuple at bit 0 of candidates[0]
+  __u32 tuple;   // line of the tuple at bit 0 of candidates[0]
   __u32 at;      // line of the entry to test next; 0: choose a tuple
   __u32 best;    // position of the best entry so far
   __u32 found;   // its line in the map
@@ -53,9 +55,9 @@ struct {
   __type(value, struct class_walk);
 } class_walks SEC(".maps");
 
-static __always_inline const void *class_line(__u32 line)
+static __always_inline const struct ps_line *class_line(__u32 line)
 {
-  return bpf_map_lookup_elem(&classifier_lines, &line);
+  return (const struct ps_line *)bpf_map_lookup_elem(&classifier_lines, &line);
 }
 
 // How many of a node's keys are not greater than `window` (15 bits): each lane's spare bit is set first and survives
@@ -161,6 +163,7 @@ static __always_inline int class_matches(const struct ps_class_entry *e, const s
 }
 
 // From the stage: POLICY_MATCHED | the index of the first entry of `policy_rules` in [at, end) that matches, else less.
+#define POLICY_MATCHED (1ull << 32)
 __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end);
 
 // Goes on with a walk.  Returns 1 when it is finished, 0 when the steps are used up.
@@ -171,25 +174,25 @@ static __always_inline int class_steps(struct xdp_md *ctx, const struct ps_class
   for (int i = 0; i < CLASS_STEPS; i++) {
     if (!walk->at) {
       if (!walk->candidates[0]) {
+        if (!(walk->candidates[1] | walk->candidates[2] | walk->candidates[3]))
+          return 1;
         walk->candidates[0] = walk->candidates[1];
         walk->candidates[1] = walk->candidates[2];
         walk->candidates[2] = walk->candidates[3];
-        walk->candidates[3] = 0;
+        walk->candidates[3] = c->zero;
         walk->tuple += 64;
-        if (walk->tuple >= PS_TUPLES_MAX)
-          return 1;
         continue;
       }
-      const __u32 number = walk->tuple + class_lowest(walk->candidates[0]);
+      const __u32 tuple = walk->tuple + class_lowest(walk->candidates[0]);
       walk->candidates[0] &= walk->candidates[0] - 1;
-      const struct ps_class_tuple *t = class_line(c->base + c->tuple + number);
+      const struct ps_class_tuple *t = (const struct ps_class_tuple *)class_line(c->base + tuple);
       if (!t || t->first >= walk->best)
         return 1;
       walk->at = class_home(c, t, d);
     }
-    const struct ps_class_entry *e = class_line(c->base + walk->at);
+    const struct ps_class_entry *e = (const struct ps_class_entry *)class_line(c->base + walk->at);
     if (!e || e->position >= walk->best) {
-      walk->at = 0;
+      walk->at = c->zero;
       continue;
     }
     const __u32 residual = e->residual;
@@ -202,7 +205,7 @@ static __always_inline int class_steps(struct xdp_md *ctx, const struct ps_class
     }
     walk->best = e->position;
     walk->found = c->base + walk->at;
-    walk->at = 0;
+    walk->at = c->zero;
   }
   return 0;
 }
@@ -212,16 +215,16 @@ static __always_inline int class_steps(struct xdp_md *ctx, const struct ps_class
 __noinline __u32 class_first(struct xdp_md *ctx, __u32 index)
 {
   const struct ps_packet *p = packet_scratch();
-  const struct ps_classifier *c = bpf_map_lookup_elem(&classifiers, &index);
+  const struct ps_classifier *c = (const struct ps_classifier *)bpf_map_lookup_elem(&classifiers, &index);
   if (!p || !c)
     return CLASS_NONE;
   const struct ps_datagram *d = &p->outer;
-  struct class_walk walk = {.candidates = {1}, .best = PS_NO_POSITION, .found = CLASS_NONE};
+  struct class_walk walk = {.candidates = {}, .tuple = c->tuple, .at = (__u32)c->zero, .best = PS_NO_POSITION, .found = CLASS_NONE};
+  CLASS_UNROLLED
+  for (int i = 0; i < 4; i++)
+    walk.candidates[i] = c->all[i];
   if (c->tuples > 1) {
     const __u32 ipv6 = !!(d->flags & PS_IPV6);
-    CLASS_UNROLLED
-    for (int i = 0; i < 4; i++)
-      walk.candidates[i] = ~0ull;
     class_restrict(c, PS_CLASS_DESTINATION_V4 + ipv6, d->address[PS_DESTINATION].hi, d->address[PS_DESTINATION].lo, &walk);
     class_restrict(c, PS_CLASS_SOURCE_V4 + ipv6, d->address[PS_SOURCE].hi, d->address[PS_SOURCE].lo, &walk);
     class_restrict(c, PS_CLASS_DESTINATION_PORT, 0, d->port[PS_DESTINATION], &walk);
@@ -231,7 +234,7 @@ __noinline __u32 class_first(struct xdp_md *ctx, __u32 index)
   if (class_steps(ctx, c, d, &walk))
     return walk.found;
   __u32 zero = 0;
-  struct class_walk *kept = bpf_map_lookup_elem(&class_walks, &zero);
+  struct class_walk *kept = (struct class_walk *)bpf_map_lookup_elem(&class_walks, &zero);
   if (!kept)
     return CLASS_NONE;
   *kept = walk;
@@ -242,8 +245,8 @@ __noinline __u32 class_more(struct xdp_md *ctx, __u32 index)
 {
   __u32 zero = 0;
   const struct ps_packet *p = packet_scratch();
-  const struct ps_classifier *c = bpf_map_lookup_elem(&classifiers, &index);
-  struct class_walk *kept = bpf_map_lookup_elem(&class_walks, &zero);
+  const struct ps_classifier *c = (const struct ps_classifier *)bpf_map_lookup_elem(&classifiers, &index);
+  struct class_walk *kept = (struct class_walk *)bpf_map_lookup_elem(&class_walks, &zero);
   if (!p || !c || !kept)
     return CLASS_NONE;
   struct class_walk walk = *kept;
@@ -269,5 +272,5 @@ static __always_inline const struct ps_class_entry *classifier_find(struct xdp_m
   CLASS_ROLLED
   for (int i = 0; i < CLASS_STEPS && at == CLASS_MORE; i++)
     at = class_much_more(ctx, index);
-  return class_line(at);
+  return (const struct ps_class_entry *)class_line(at);
 }

@@ -98,15 +98,16 @@ enum ps_class_entry_flags {
 
 // Map `classifiers`.
 struct ps_classifier {
+  __u64 all[4];                   // a bit for each tuple
   __u32 base;                     // first line in map `classifier_lines`
-  __u32 tuples;                   // lines of struct ps_class_tuple from line `tuple` on
-  __u32 tuple;
+  __u32 tuples;                   // how many; 1: no field is looked up
+  __u32 tuple;                    // line of the first
   __u32 home;                     // line of the first chain
   __u32 homes;                    // number of chains
   __u32 first_residual;           // index in `policy_rules` that residuals count from
-  __u32 pad[2];
+  __u64 zero;                     // 0, which the verifier cannot know: states that differ in a constant multiply
   struct ps_class_field field[PS_CLASS_FIELDS];
-  __u32 pad2[4];
+  __u32 pad2[12];
 };
 
 // The hash of a masked packet: the high half picks a chain.

@@ -1,6 +1,7 @@
 // The stage that judges: each policy of the hook in order, each policy's rules in order, the first match decides.
 #pragma once
 #include "bpf/parse.bpf.h"
+#include "features/policy/classifier.bpf.h"
 #include "features/policy/tables.h"
 
 // The rules are walked in blocks; without may_goto the verifier walks every turn of a loop, so a block is short.
@@ -10,7 +11,6 @@
 #define POLICY_BLOCK 64
 #endif
 #define POLICY_BLOCKS (PS_RULES_MAX / POLICY_BLOCK)
-#define POLICY_MATCHED (1ull << 32)
 
 const volatile struct ps_policy_const policy_const;
 
@@ -175,6 +175,13 @@ static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p,
   const struct ps_policy *policy = bpf_map_lookup_elem(&policies, &index);
   if (!policy)
     return PS_ABORTED;
+  if (policy_const.classifiers && policy->classified) {
+    const struct ps_class_entry *entry = classifier_find(ctx, policy->classifier);
+    if (entry) {
+      count(entry->slot, p->length);
+      return entry->verdict;
+    }
+  }
   const __u32 end = policy->first_rule + policy->rules;
   __u64 at = policy->first_rule;
   for (__u32 i = 0; i < POLICY_BLOCKS && (__u32)at < end; i++) {

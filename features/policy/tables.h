@@ -5,7 +5,8 @@
 // Symbol `policy_const` in .rodata: which entries of map `policies` this hook runs, in order.
 struct ps_policy_const {
   __u32 first;
-  __u32 count;  // at most PS_POLICIES_MAX
+  __u32 count;        // at most PS_POLICIES_MAX
+  __u32 classifiers;  // 1: some of them have a classifier
 };
 #define PS_POLICIES_MAX 8
 
@@ -14,12 +15,15 @@ struct ps_policy_const {
 // Map `policies`.  A policy attached to several interfaces has an entry for each, with the same rules.
 struct ps_policy {
   __u32 first_rule;       // in map `policy_rules`
-  __u32 rules;            // entries, at most the level's PS_RULES_MAX
+  __u32 rules;            // entries, at most the level's PS_RULES_MAX; 0 with a classifier
   __u32 default_slot;
   __u32 kept_nd_slot;     // PS_NO_SLOT: nothing is kept, the default accepts
   __u32 kept_dhcp_slot;
   __u8 default_verdict;   // PS_PASS, PS_DROP or PS_AUDIT
-  __u8 pad[11];
+  __u8 classified;        // 1: the first match is found by entry `classifier` of map `classifiers`
+  __u8 pad[2];
+  __u32 classifier;
+  __u32 pad2;
 };
 
 enum ps_rule_flags {
