@@ -17,8 +17,8 @@ using namespace penstock::classifier_test;
 
 namespace {
 
-constexpr int rounds = 7;
-constexpr unsigned repeat = 2'000'000;
+constexpr int rounds = 15;
+constexpr unsigned repeat = 400'000;
 
 [[noreturn]] void die(const std::string& what) {
   fmt::print(stderr, "bench: {}\n", what);
@@ -115,7 +115,10 @@ Case prepare(const char* path, Family family, Addresses addresses, size_t count)
   fill(object, "frames", frames);
   const auto program = [&](const char* name) { return bpf_program__fd(bpf_object__find_program_by_name(object, name)); };
   Case c{fmt::format("{}, {}", name(family), name(addresses)), count, object, program("bench_judge"), program("bench_frame"), program("bench_empty")};
-  c.name += fmt::format(" ({} tuples, {} KiB)", built->descriptor.tuples, built->lines.size() / 16);
+  bpf_prog_info info{};
+  uint32_t length = sizeof info;
+  if (bpf_obj_get_info_by_fd(c.judge, &info, &length)) die("no information on the program");
+  c.name += fmt::format(" ({} tuples, {} KiB, {} verified)", built->descriptor.tuples, built->lines.size() / 16, info.verified_insns);
   return c;
 }
 
@@ -128,7 +131,7 @@ int main(int argc, char** argv) {
   if (counts.empty()) counts = {10, 1000, 10000};
   for (const size_t count : counts) {
     std::vector<Case> cases;
-    for (const Addresses a : {Addresses::ipv4, Addresses::ipv6})
+    for (const Addresses a : getenv("V4") ? std::vector{Addresses::ipv4} : std::vector{Addresses::ipv4, Addresses::ipv6})
       for (const Family f : {Family::access_lists, Family::ip_chains, Family::firewalls}) cases.push_back(prepare(argv[1], f, a, count));
     for (int round = 0; round < rounds; ++round)
       for (Case& c : cases) {
@@ -137,7 +140,7 @@ int main(int argc, char** argv) {
         c.best[2] = std::min(c.best[2], run(c.judge));
       }
     for (Case& c : cases) {
-      fmt::print("{:>7} {:55} empty {:5.1f} frame {:5.1f} judge {:6.1f} ns   x {:5.1f}   without frame {:5.1f}\n", c.rules, c.name,
+      fmt::print("{:>7} {:68} empty {:5.1f} frame {:5.1f} judge {:6.1f} ns   x {:5.1f}   without frame {:5.1f}\n", c.rules, c.name,
                  c.best[0], c.best[1], c.best[2], c.best[2] / c.best[0], (c.best[2] - c.best[1]) / c.best[0] + 1);
       bpf_object__close(c.object);
     }

@@ -253,8 +253,8 @@ std::optional<Classifier> build_classifier(std::span<const ClassifierRule> rules
       hashes.insert(hash_of[i]);
     }
   }
-  // Half of the homes stay empty or so; a list of one chain has one.
-  const size_t homes = std::max<size_t>(1, hashes.size() == 1 ? 1 : hashes.size() + hashes.size() / 2);
+  // One home in five stays empty at least; a list of one chain has one.
+  const size_t homes = std::max<size_t>(1, hashes.size() == 1 ? 1 : hashes.size() + hashes.size() / 4);
   for (uint32_t i = 0; i < entries.size(); ++i) hash_of[i] = hash_of[i] * homes >> 32;
   std::ranges::copy(all.word, c.all);
 

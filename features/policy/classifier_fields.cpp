@@ -11,8 +11,8 @@ uint32_t common_bits(const Address& a, const Address& b) {
   return a.hi != b.hi ? std::countl_zero(a.hi ^ b.hi) : 64u + std::countl_zero(a.lo ^ b.lo);
 }
 
-// Table bits for `n` values: a quarter of its cells or more stay empty, while it stays small.
-uint32_t root_bits(size_t n) { return std::clamp<uint32_t>(std::bit_width(n) + 1, 4, PS_ROOT_BITS); }
+// Table bits for `n` prefixes: one or two cells for each.
+uint32_t root_bits(size_t n) { return std::clamp<uint32_t>(std::bit_width(n), 4, PS_ROOT_BITS); }
 
 }  // namespace
 
@@ -76,7 +76,7 @@ FieldTables::Window FieldTables::window(size_t first, size_t last, uint32_t know
 }
 
 // The values from `from` to `to` (inclusive) of the window, of which items [first, last) lie inside and `tuples` hold
-// for all.
+// for all.  A value with just one deeper item is not split further: its neighbours, too, are taken for the item.
 void FieldTables::cover(size_t first, size_t last, const TupleSet& tuples, const Window& w, uint32_t from, uint32_t to,
                         Intervals& out) const {
   const std::vector<Item>& items = *items_;
@@ -97,7 +97,10 @@ void FieldTables::cover(size_t first, size_t last, const TupleSet& tuples, const
       cursor = end + 1;
     } else {
       while (next < last && w.of(items[next].prefix.address) == start) ++next;
-      emit({start, tuples, i, next});
+      if (next == i + 1)
+        emit({start, tuples | item.tuples});
+      else
+        emit({start, tuples, i, next});
       cursor = start + 1;
     }
     i = next;
