@@ -38,7 +38,7 @@ volatile std::sig_atomic_t stopped = 0;
 struct Options {
   std::string dev, sources, spoofed = "0.0.0.0/0", spoofed6 = "2000::/3", dst, dst6, dst_mac = "ff:ff:ff:ff:ff:ff";
   std::string src_mac = "02:00:00:00:00:66", proto = "udp", unlisted_proto, share = "1:0", program;
-  std::uint64_t count = 0, rate = 0;
+  std::uint64_t count = 0, rate = 0, seed = 1;
   double seconds = 0, unlisted6 = 0;
   unsigned size = 0, threads = 1, batch = 0;
   std::uint16_t dport = 9, unlisted_dport = 0;
@@ -296,7 +296,8 @@ double now(clockid_t clock) {
   return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
 }
 
-// One thread's share.  A call has a fixed cost of tens of milliseconds, so it is as long as the rest allows.
+// One thread's share.  A call has a fixed cost of tens of milliseconds; the rate may fall while it runs, so with a time
+// limit it holds a second's worth at most.
 Totals send(const Options& options, const Generator& g, unsigned cpu, std::uint64_t count) {
   Totals totals;
   cpu_set_t set;
@@ -320,14 +321,14 @@ Totals send(const Options& options, const Generator& g, unsigned cpu, std::uint6
   run.flags = BPF_F_TEST_XDP_LIVE_FRAMES;
   run.batch_size = options.batch ? options.batch : options.rate ? 8 : 64;
   std::uint64_t done = 0;
-  std::uint64_t step = options.rate ? std::max<std::uint64_t>(options.rate / options.threads / 4, 1) : 1 << 18;
+  std::uint64_t step = options.rate ? std::max<std::uint64_t>(options.rate / options.threads / 4, 1) : 1 << 17;
   const double start = now(CLOCK_MONOTONIC), cpu_start = now(CLOCK_THREAD_CPUTIME_ID);
   while (!stopped && done < count) {
     const double elapsed = now(CLOCK_MONOTONIC) - start;
     if (options.seconds > 0) {
       if (elapsed >= options.seconds) break;
-      if (done > 0) step = static_cast<std::uint64_t>(static_cast<double>(done) / elapsed * (options.seconds - elapsed)) + 1;
-      if (!options.rate) step = std::max<std::uint64_t>(step, 1 << 18);
+      if (done > 0) step = static_cast<std::uint64_t>(static_cast<double>(done) / elapsed * std::min(options.seconds - elapsed, 1.0)) + 1;
+      if (!options.rate) step = std::max<std::uint64_t>(step, 1 << 14);
     } else if (!options.rate || done > 0) {
       step = count - done;
     }
@@ -354,6 +355,10 @@ Result<nlohmann::json> run(const Options& options) {
   }
   auto g = load(options, sources);
   if (!g) return std::unexpected(g.error());
+  std::vector<flood_state> cpus(static_cast<std::size_t>(libbpf_num_possible_cpus()));
+  const std::uint32_t zero = 0;
+  for (std::size_t i = 0; i < cpus.size(); ++i) cpus[i].seed = options.seed + (i << 32);
+  if (bpf_map_update_elem(g->state, &zero, cpus.data(), BPF_ANY) != 0) return std::unexpected(std::strerror(errno));
   const std::uint64_t count = options.count ? options.count : UINT64_MAX;
   std::vector<Totals> totals(options.threads);
   std::vector<std::jthread> threads;
@@ -361,8 +366,6 @@ Result<nlohmann::json> run(const Options& options) {
     threads.emplace_back([&, i] { totals[i] = send(options, *g, i, options.count ? count / options.threads : count); });
   totals[0] = send(options, *g, 0, options.count ? count - count / options.threads * (options.threads - 1) : count);
   threads.clear();
-  std::vector<flood_state> cpus(static_cast<std::size_t>(libbpf_num_possible_cpus()));
-  const std::uint32_t zero = 0;
   if (bpf_map_lookup_elem(g->state, &zero, cpus.data()) != 0) return std::unexpected(std::strerror(errno));
   std::array<std::uint64_t, FLOOD_CLASSES> sent{};
   for (const auto& cpu : cpus)
@@ -393,6 +396,7 @@ int main(int argc, char** argv) {
   app.add_option("--program", o.program, "hand each packet to this XDP program (pin path or id) instead of sending it");
   auto* count = app.add_option("--count", o.count, "packets to send");
   auto* seconds = app.add_option("--seconds", o.seconds, "seconds to send for")->check(CLI::Range(0.01, 600.0));
+  app.add_option("--seed", o.seed, "seed of the random numbers")->capture_default_str();
   app.add_option("--rate", o.rate, "packets a second (default: full speed; one CPU spins)")->check(CLI::Range(100, 10'000'000));
   app.add_option("--threads", o.threads, "threads, one per CPU")->check(CLI::Range(1, 64));
   app.add_option("--batch", o.batch, "frames handed over at once (64; 8 with --rate)")->check(CLI::Range(1, 256));

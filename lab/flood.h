@@ -17,5 +17,5 @@ struct flood_frame {
   __u8 tcp, pad[7];
 };
 
-// Per CPU: frames made so far and, when paced, the time (ns, monotonic) at which the next one is due.
-struct flood_state { __u64 sent[FLOOD_CLASSES], due; };
+// Per CPU: frames made so far, the random state and, when paced, the time (ns, monotonic) when the next one is due.
+struct flood_state { __u64 sent[FLOOD_CLASSES], seed, due; };

@@ -50,7 +50,10 @@ lab_up() {
   for role in internet node; do on "$role" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 || return 1; done
   # Frames that XDP sends to a veth are taken in only if the other end has NAPI, which GRO or an XDP program gives it.
   on node ethtool -K wan gro on || return 1
-  LAB_NODE_MAC=$(on node cat /proc/net/arp >/dev/null && ip -n "$LAB-node" -j link show wan | sed 's/.*"address":"\([^"]*\)".*/\1/')
+  # Without TSO every frame on that wire goes through the one receive ring of `wan`, as on a real port; with it the
+  # ring would hold the flood alone and everyone else would walk past.
+  on internet ethtool -K node tso off || return 1
+  LAB_NODE_MAC=$(ip -n "$LAB-node" -j link show wan | sed 's/.*"address":"\([^"]*\)".*/\1/')
 }
 
 lab_link() { ip -n "$LAB-$1" link add "$2" type veth peer name "$4" netns "$LAB-$3" && ip -n "$LAB-$1" link set "$2" up && ip -n "$LAB-$3" link set "$4" up; }
@@ -107,11 +110,13 @@ CONF
   lab_wait 5 on client curl -sf -m 1 -o /dev/null http://198.51.100.10/
 }
 
-# lab_fetch COUNT [TIMEOUT] [URL]: one line per fetch: start (s since lab_fetch), outcome (ok or curl's code), ms.
+# lab_fetch COUNT [SECONDS] [TIMEOUT] [URL]: fetches one after another, at most so many and for so long.
+# One line each: start (s since the first), outcome (ok or curl's exit code), time taken (ms).
 lab_fetch() {
-  local count=$1 timeout=${2:-1} url=${3:-http://198.51.100.10/} begin=${EPOCHREALTIME/[.,]/} at time code i
+  local count=$1 seconds=${2:-60} timeout=${3:-1} url=${4:-http://198.51.100.10/} begin=${EPOCHREALTIME/[.,]/} at time code i
   for ((i = 0; i < count; i++)); do
     at=$((${EPOCHREALTIME/[.,]/} - begin))
+    [ $at -lt $((seconds * 1000000)) ] || break
     time=$(on client curl -s -m "$timeout" -o /dev/null -w '%{time_total}' "$url"); code=$?
     [ $code = 0 ] && code=ok
     awk -v at=$at -v t="$time" -v code=$code 'BEGIN { printf "%.2f %s %.2f\n", at / 1e6, code, t * 1000 }'
