@@ -26,7 +26,7 @@ lab_up() {
   LAB_DIR=$LAB_RUN/$LAB
   [ "$(id -u)" = 0 ] || { echo "lab: namespaces need root" >&2; return 1; }
   # The directory comes first: from here on lab_down knows that there is something to remove.
-  mkdir -p "$LAB_RUN" && mkdir "$LAB_DIR" && echo "${PENSTOCK:-}" > "$LAB_DIR/penstock" || return 1
+  mkdir -p "$LAB_RUN" && mkdir "$LAB_DIR" && echo "${PENSTOCK:-}" > "$LAB_DIR/penstock" && echo "$$ $(lab_birth $$)" > "$LAB_DIR/owner" || return 1
   local role
   for role in "${LAB_ROLES[@]}"; do
     ip netns add "$LAB-$role" || return 1
