@@ -1,0 +1,14 @@
+// The rows about sets: lookups of millions of prefixes beside the kernel's LPM trie.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bench/harness.h"
+
+namespace penstock::bench {
+
+// Groups whose name does not contain `only` are left out.  Throws std::runtime_error.
+std::vector<Row> measure_sets(const std::string& object, const std::string& only, const Options& options);
+
+}  // namespace penstock::bench
