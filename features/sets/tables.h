@@ -38,13 +38,17 @@ struct set_line {
 //          Chunk: 256 bits that mark where a new interval starts, four u8 counts of marks before each
 //          word, then the intervals' ids as u32, running on into the next lines.
 //
-// tree     any family, with or without ids: the address space cut into intervals, their starts in a
-//          B-tree of 7 keys and 8 children.  Four roots at lines 0..3, chosen by the address's top two
-//          bits; the other 126 are compared as two 63-bit words, so that a borrow is the sign bit.
-//          word[0]     bits 0..30: first child's line; in a leaf its 8 result bits or (ids) the place of
-//                      its 8 ids, counted from line `aux` in half lines; bits 31..61: line of the keys'
-//                      low words (at word[1..7]), 0 if they are all zero; bit 63: leaf
-//          word[1..7]  high words of the keys, ascending; unused ones are SET_TREE_NO_KEY
+// tree     any family, with or without ids: the address space cut into intervals.  Four roots at lines
+//          0, 2, 4, 6, chosen by the address's top two bits; the other 126 are compared as two 63-bit
+//          words, so that a borrow is the sign bit.  word[0] of a node, SET_TREE_*:
+//          bits 0..30  leaf: eight result bits, or (with ids) the half line of its eight ids;
+//                      inner: first child's line; table: first line of its slots
+//          SET_TREE_WIDE   the keys' low words are in word[1..7] of the next line (else all are zero)
+//          SET_TREE_PAIRS  children are two lines apart, since some are wide
+//          word[1..7]  inner and leaf: high words of up to 7 keys, ascending; unused: SET_TREE_NO_KEY.
+//                      An address that is not below key k goes to child or interval k.
+//          table: a slot is a u32, the line of the node for one value of the high word's bits
+//                      SET_TREE_SHIFT.. (SET_TREE_BITS of them).
 enum set_kind {
     SET_EMPTY,
     SET_LINEAR,
@@ -64,12 +68,16 @@ enum {
     SET_SLOT_COMPLEX = 1,
     SET_CHUNK_COUNTS = 32,              // byte offset of the counts in a chunk
     SET_CHUNK_IDS = 9,                  // place of the first id in a chunk, in u32
-    SET_TREE_HEIGHT = 10,               // 8^10 intervals
-    SET_TREE_NODE_BITS = 31,
+    SET_TREE_HEIGHT = 16,               // three tables, each behind a node that skips bits, and nine more
+    SET_TREE_SHIFT = 40,                // bit offsets in a table's word[0]
+    SET_TREE_BITS = 48,
     SET_EXTRA_DEPTH = 129,              // prefixes that can cover each other: /0 to /128
 };
 #define SET_TREE_NO_KEY (1ULL << 63)
 #define SET_TREE_LEAF (1ULL << 63)
+#define SET_TREE_TABLE (1ULL << 62)
+#define SET_TREE_PAIRS (1ULL << 32)
+#define SET_TREE_WIDE (1ULL << 31)
 #define SET_TREE_MASK 0x7fffffffULL
 
 // One address family of a set.
@@ -77,7 +85,7 @@ struct set_part {
     __u32 kind;                         // enum set_kind
     __u32 base;                         // first line in set_lines
     __u32 lines;                        // length of the run
-    __u32 aux;                          // linear: lines in use; tree: line of the ids, 0 without ids
+    __u32 aux;                          // linear: lines in use; tree: 1 with ids
 };
 
 // Map `sets`: one descriptor per set of the generation.
