@@ -158,21 +158,22 @@ __noinline __u32 set_bitmap(__u32 base, __u32 address)
 
 __noinline __u32 set_slots(__u32 base, __u32 address)
 {
-    const struct set_line *line = set_line_at(&set_lines, base + (address >> (32 - SET_GROUP_BITS)));
+    const struct set_line *line = set_line_at(&set_lines, base + (address >> (32 - SET_SLOT_GROUP_BITS)));
     if (!line)
         return 0;
     const __u8 *bytes = (const __u8 *)line;
-    const __u32 cell = address >> 8 & 127, low = address & 255;
-    const __u64 word = line->word[cell >> 6];
-    const __u32 fallback = line->word[2];
-    const __u32 pool = line->word[2] >> 32;
-    const __u32 rank = set_rank(word, cell, bytes[62]);
-    if (!(word >> (cell & 63) & 1))
-        return fallback;
-    if (bytes[63] == SET_GROUP_INLINE) {
-        const __u16 pair = *(const __u16 *)(bytes + SET_INLINE_AT + 2 * (rank & 15));
-        return set_in_pair(low, pair) ? set_u32_at(&set_lines, base, pool + rank) : fallback;
+    const __u32 cell = address >> 8 & 63, low = address & 255;
+    const __u64 occupied = line->word[0] >> cell & 1;
+    const __u32 rank = set_popcount(line->word[0] & ((1ULL << cell) - 1));
+    const __u32 fallback = *(const __u32 *)(bytes + SET_SLOT_DEFAULT);
+    const __u32 pool = *(const __u32 *)(bytes + SET_SLOT_POOL);
+    if (!pool) {
+        const __u64 pair = *(const __u16 *)(bytes + SET_SLOT_PAIRS + 2 * (rank & 7));
+        const __u32 id = *(const __u32 *)(bytes + SET_SLOT_IDS + 4 * (rank & 7));
+        return fallback ^ ((fallback ^ id) & -(__u32)(occupied & set_in_pair(low, pair)));
     }
+    if (!occupied)
+        return fallback;
     const __u32 place = pool + 2 * rank;
     const struct set_line *entries = set_line_at(&set_lines, base + (place >> 4));
     if (!entries)

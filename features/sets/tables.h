@@ -28,12 +28,12 @@ struct set_line {
 //                      else u32: index in half lines of the first 256-bit chunk
 //          bytes 62, 63  count of mixed /24s in word[2]; mode
 //
-// slots    IPv4 with ids.  One line for each 128 /24s, then a pool of u32.
-//          word[0..1]  occupied: the /24 differs from the group's default; its place is its rank
-//          word[2]     low half: the default id; high half: index of the first pool entry (in u32)
-//          bytes 32..  inline: {first, last} u8 pairs as above; pool[rank] is the id between them
-//          bytes 62, 63  count of occupied /24s in word[0]; mode
-//          Without inline pairs a pool entry is two u32: the id or (SET_SLOT_COMPLEX) the line of a chunk;
+// slots    IPv4 with ids.  One line for each 64 /24s (an /18), SET_SLOT_GROUPS lines, then a pool of u32.
+//          word[0]     occupied: the /24 differs from the group's default; its place is its rank
+//          bytes 8..   u32 default id
+//          bytes 12..  inline: {first, last} u8 pairs, bytes 28.. as many u32 ids: what lies between
+//          bytes 60..  u32: place of the group's first pool entry (in u32), 0 if it is inline
+//          A pool entry is two u32: the id or (SET_SLOT_COMPLEX) the line of a chunk;
 //          first | last << 8 | flags << 16.
 //          Chunk: 256 bits that mark where a new interval starts, four u8 counts of marks before each
 //          word, then the intervals' ids as u32, running on into the next lines.
@@ -65,6 +65,13 @@ enum {
     SET_INLINE_AT = 32,                 // byte offset of the pairs
     SET_GROUP_INLINE = 0,
     SET_GROUP_POOL = 1,
+    SET_SLOT_GROUP_BITS = 18,
+    SET_SLOT_GROUPS = 1 << SET_SLOT_GROUP_BITS,
+    SET_SLOT_INLINE_MAX = 8,
+    SET_SLOT_DEFAULT = 8,               // byte offsets
+    SET_SLOT_PAIRS = 12,
+    SET_SLOT_IDS = 28,
+    SET_SLOT_POOL = 60,
     SET_SLOT_COMPLEX = 1,
     SET_CHUNK_COUNTS = 32,              // byte offset of the counts in a chunk
     SET_CHUNK_IDS = 9,                  // place of the first id in a chunk, in u32
