@@ -128,7 +128,7 @@ void append(std::vector<Row>& all, std::vector<Row> more)
             all.push_back(std::move(row));
 }
 
-std::vector<Row> measure_group(const Group& group, const std::string& object, Harness& harness, const Options& options)
+std::vector<Row> measure_group(const Group& group, const std::string& object, Harness& harness, bool peers, const Options& options)
 {
     auto elements = prefixes(group.ipv6, group.layout, group.count, 1);
     const bool few = group.count < 1000;
@@ -138,13 +138,15 @@ std::vector<Row> measure_group(const Group& group, const std::string& object, Ha
     auto shuffled = elements;
     const auto plain_table = build(shuffled, group.ipv6, Ids::no, group.name);
     const auto count = static_cast<std::uint32_t>(elements.size());
-    Programs plain(object, plain_table, count, true);
+    Programs plain(object, plain_table, count, peers);
     set_table set{};
     set.part[group.ipv6] = plain_table.part;
     plain.describe(set);
     const auto begin = std::chrono::steady_clock::now();
-    plain.fill_trie(elements);
-    fmt::print("# {}: LPM trie filled in {:.2f} s\n", group.name, seconds_since(begin));
+    if (peers) {
+        plain.fill_trie(elements);
+        fmt::print("# {}: LPM trie filled in {:.2f} s\n", group.name, seconds_since(begin));
+    }
 
     shuffled = elements;
     const auto id_table = build(shuffled, group.ipv6, Ids::yes, group.name);
@@ -155,20 +157,23 @@ std::vector<Row> measure_group(const Group& group, const std::string& object, Ha
 
     const auto trie = group.ipv6 ? "trie6" : "trie4";
     const auto trie_row = [&](const char* what) { return group.name + ", LPM trie, " + what; };
-    const std::vector<Case> cases{
-        {group.name + ", dropped", plain.program("set_plain"), &dropped, trie_row("dropped"), XDP_DROP},
-        {group.name + ", passed", plain.program("set_plain"), &passed, trie_row("passed"), XDP_PASS},
-        {group.name + ", hit counters, dropped", counting.program("set_counting"), &dropped, trie_row("dropped"), XDP_DROP},
-        {group.name + ", hit counters, passed", counting.program("set_counting"), &passed, trie_row("passed"), XDP_PASS},
-        {trie_row("dropped"), plain.program(trie), &dropped, "", XDP_DROP},
-        {trie_row("passed"), plain.program(trie), &passed, "", XDP_PASS},
+    const auto peer = [&](const char* what) { return peers ? trie_row(what) : ""; };
+    std::vector<Case> cases{
+        {group.name + ", dropped", plain.program("set_plain"), &dropped, peer("dropped"), XDP_DROP},
+        {group.name + ", passed", plain.program("set_plain"), &passed, peer("passed"), XDP_PASS},
+        {group.name + ", hit counters, dropped", counting.program("set_counting"), &dropped, peer("dropped"), XDP_DROP},
+        {group.name + ", hit counters, passed", counting.program("set_counting"), &passed, peer("passed"), XDP_PASS},
     };
+    if (peers) {
+        cases.push_back({trie_row("dropped"), plain.program(trie), &dropped, "", XDP_DROP});
+        cases.push_back({trie_row("passed"), plain.program(trie), &passed, "", XDP_PASS});
+    }
     return harness.measure(cases, options);
 }
 
 }  // namespace
 
-std::vector<Row> measure_sets(const std::string& object, const std::string& only, const Options& options)
+std::vector<Row> measure_sets(const std::string& object, const std::string& only, bool peers, const Options& options)
 {
     constexpr std::uint32_t million = 1'000'000;
     const std::vector<Group> groups{
@@ -185,7 +190,7 @@ std::vector<Row> measure_sets(const std::string& object, const std::string& only
     std::vector<Row> rows;
     for (const auto& group : groups)
         if (group.name.find(only) != std::string::npos)
-            append(rows, measure_group(group, object, harness, options));
+            append(rows, measure_group(group, object, harness, peers, options));
     return rows;
 }
 

@@ -8,7 +8,8 @@
 
 namespace penstock::bench {
 
-// Groups whose name does not contain `only` are left out.  Throws std::runtime_error.
-std::vector<Row> measure_sets(const std::string& object, const std::string& only, const Options& options);
+// Groups whose name does not contain `only` are left out, and without `peers` the
+// LPM tries too.  Throws std::runtime_error.
+std::vector<Row> measure_sets(const std::string& object, const std::string& only, bool peers, const Options& options);
 
 }  // namespace penstock::bench
