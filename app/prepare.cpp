@@ -1,0 +1,131 @@
+#include "app/prepare.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <ctime>
+#include <fstream>
+
+#include "core/config/reader.h"
+
+namespace penstock {
+namespace {
+
+// "sshd" and the parent of a process, from /proc/PID/stat: "PID (NAME) S PPID ...".
+bool read_process(pid_t pid, std::string& name, pid_t& parent) {
+  std::ifstream in(fmt::format("/proc/{}/stat", pid));
+  std::string text(std::istreambuf_iterator<char>(in), {});
+  const size_t open = text.find('('), close = text.rfind(')');
+  if (open == std::string::npos || close == std::string::npos || close + 4 >= text.size()) return false;
+  name = text.substr(open + 1, close - open - 1);
+  parent = std::atoi(text.c_str() + close + 4);
+  return true;
+}
+
+bool descends_from_sshd(pid_t pid) {
+  std::string name;
+  for (int depth = 0; pid > 1 && depth < 64; ++depth) {
+    pid_t parent = 0;
+    if (!read_process(pid, name, parent)) return false;
+    if (name.starts_with("sshd")) return true;
+    pid = parent;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::string who_asks() {
+  if (const char* name = std::getenv("SUDO_USER")) return name;
+  if (const passwd* entry = getpwuid(getuid())) return entry->pw_name;
+  return std::to_string(getuid());
+}
+
+bool over_ssh() {
+  // A terminal multiplexer's server is nobody's child, but it keeps the variables of the session that started it.
+  return std::getenv("SSH_CONNECTION") || std::getenv("SSH_TTY") || descends_from_sshd(getpid());
+}
+
+Result<Prepared> prepare(const Instance& instance, const std::string& file, std::optional<uint64_t> revision) {
+  Prepared out;
+  const Revisions revisions(instance);
+  Revision& next = out.change.revision;
+  if (revision) {
+    TRY_ASSIGN(const Revision kept, revisions.read(*revision));
+    TRY_ASSIGN(std::string text, read_text(revisions.file(*revision)));
+    TRY_ASSIGN(out.config, load_config_text(kept.source, std::move(text), revisions.directory(*revision) + "/sets"));
+    next.source = kept.source;
+    next.note = fmt::format("rollback to {}", *revision);
+  } else {
+    TRY_ASSIGN(out.config, load_config(file));
+    char* absolute = realpath(file.c_str(), nullptr);
+    next.source = absolute ? absolute : file;
+    std::free(absolute);
+  }
+  out.warnings = out.config.warnings;
+  out.change.config = out.config.text;
+  for (const Set& set : out.config.sets)
+    if (!set.file.empty()) out.change.set_files[set.name] = set.read_from;
+
+  Known known;
+  known.slots = revisions.known_slots();
+  TRY_ASSIGN(out.change.image, compile(out.config, known));
+  TRY_ASSIGN(out.running, observe(instance));
+  if (out.running.state.generation != 0)
+    if (auto current = revisions.read(out.running.state.generation)) out.current = std::move(*current);
+
+  const Image& image = out.change.image;
+  next.number = next_number(instance, out.running);
+  next.generation = next.number;
+  next.created = std::time(nullptr);
+  next.user = who_asks();
+  next.hooks = image.hooks;
+  for (HookImage& hook : next.hooks) hook.constants.clear();
+  next.sets = image.sets;
+  next.slots = image.slots;
+  next.parts = image.parts;
+  for (const TableImage& table : image.tables) next.structures[table.map] = table.structure;
+  next.digests = digests_of(image);
+
+  TRY_ASSIGN(out.attachments, attachments_of(image.hooks, list_devices()));
+  bool file_changed = !out.current;
+  if (out.current) {
+    // The newest revision of this generation holds the text that was applied last.
+    uint64_t newest = out.current->number;
+    for (const Revision& r : revisions.all())
+      if (r.generation == out.current->generation && r.status == RevisionStatus::confirmed) newest = std::max(newest, r.number);
+    auto text = read_text(revisions.file(newest));
+    file_changed = !text || *text != out.change.config;
+  }
+  out.plan = make_plan(image, next.digests, out.current, out.running, out.attachments, file_changed);
+  for (const HookImage& hook : image.hooks) {
+    const bool any = std::any_of(out.attachments.begin(), out.attachments.end(), [&](const Attachment& a) { return image.hooks[a.hook].interface == hook.interface; });
+    if (any) continue;
+    Diagnostic d{fmt::format("interface {} matches no device of this machine now", hook.interface)};
+    d.at = hook.at;
+    d.hint = "it is attached by the next command after the device appears";
+    out.warnings.push_back(std::move(d));
+  }
+  return out;
+}
+
+Result<Loaded> load_candidate(const Instance& instance, const Prepared& prepared) {
+  const uint64_t from = prepared.running.state.generation;
+  TRY_ASSIGN(auto shared, shared_maps(instance, prepared.change.image, from));
+  LoadOptions options;
+  if (prepared.current) {
+    for (const TableImage& table : prepared.change.image.tables) {
+      const std::string key = "table " + table.map;
+      const auto before = prepared.current->digests.find(key);
+      if (before == prepared.current->digests.end() || before->second != prepared.change.revision.digests.at(key)) continue;
+      if (auto map = open_pin(instance.generation(from) + "/" + table.map)) shared[table.map] = std::move(*map);
+    }
+  }
+  for (const auto& [name, map] : shared) options.shared[name] = map.get();
+  return load_image(prepared.change.image, options);  // libbpf keeps duplicates of shared descriptors
+}
+
+}  // namespace penstock

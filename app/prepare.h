@@ -1,0 +1,37 @@
+// From a file to a plan: everything that happens before the kernel is touched, the same for plan, apply and rollback.
+#pragma once
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "app/compile.h"
+#include "core/plan/loader.h"
+#include "core/plan/plan.h"
+#include "core/plan/transaction.h"
+
+namespace penstock {
+
+struct Prepared {
+  Config config;
+  Change change;                        // image, revision (numbered), text of the file
+  Running running;
+  std::optional<Revision> current;      // of the generation that runs
+  std::vector<Attachment> attachments;
+  Plan plan;
+  std::vector<Diagnostic> warnings;
+};
+
+// Reads, compiles and plans `file`; or, with `revision`, what that revision kept.
+Result<Prepared> prepare(const Instance& instance, const std::string& file, std::optional<uint64_t> revision = {});
+
+// Loads the candidate: state shared with what runs, tables that did not change taken over.
+Result<Loaded> load_candidate(const Instance& instance, const Prepared& prepared);
+
+// A name for who asks: the login behind sudo, else the user.
+std::string who_asks();
+
+// Does this command come over SSH, also under sudo, tmux or screen where the environment is stripped?
+bool over_ssh();
+
+}  // namespace penstock

@@ -1,0 +1,40 @@
+// The bpf(2) system call with owned descriptors and errors in words.
+#pragma once
+#include <linux/bpf.h>
+
+#include <cstdint>
+#include <string>
+
+#include "core/base/fd.h"
+#include "core/base/result.h"
+
+namespace penstock {
+
+struct MapSpec {
+  bpf_map_type type = BPF_MAP_TYPE_ARRAY;
+  std::string name;
+  uint32_t key_size = 4;
+  uint32_t value_size = 8;
+  uint32_t entries = 1;
+  uint32_t flags = 0;
+};
+
+Result<Fd> create_map(const MapSpec& spec);
+Result<Fd> open_pin(const std::string& path);                  // any BPF object
+Result<> pin(int fd, const std::string& path);                 // fails where the path exists
+Result<> map_update(int map, const void* key, const void* value, uint64_t flags = BPF_ANY);
+Result<bpf_map_info> map_info(int map);
+Result<bpf_prog_info> program_info(int program);
+Result<Fd> program_by_id(uint32_t id);
+
+// All of an array made with BPF_F_MMAPABLE.  Element i lies at i * round_up(value_size, 8).
+Result<Mapping> map_memory(int map);
+
+// Mounts a bpffs at /sys/fs/bpf where there is none.
+Result<> ensure_bpffs();
+
+// The clock that programs compare with (CLOCK_MONOTONIC_COARSE), ns, and its tick.
+uint64_t coarse_now();
+uint64_t coarse_tick();
+
+}  // namespace penstock

@@ -1,0 +1,44 @@
+// Attaching XDP programs to devices by bpf_link: pinned, updated in place, never over a stranger's program.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/fd.h"
+#include "core/base/result.h"
+
+namespace penstock {
+
+enum class XdpAttach { native, generic };
+const char* attach_name(XdpAttach mode);
+
+struct Device {
+  uint32_t ifindex = 0;
+  std::string name;
+};
+std::vector<Device> list_devices();               // of this network namespace, loopback too, by ifindex
+std::string device_name(uint32_t ifindex);        // empty where it is gone
+
+// What is attached to a device's XDP hook, by anybody.
+struct Attached {
+  uint32_t program = 0;                           // id; 0: nothing
+  XdpAttach mode = XdpAttach::native;
+};
+Result<Attached> query_xdp(uint32_t ifindex);
+
+// A program that is not ours, in words: "program 12 `xdp_dispatcher`, pinned at /sys/fs/bpf/xdp/...".
+std::string describe_program(uint32_t id);
+
+// The driver's own words (extack) where it has any.  EBUSY names the program that is in the way.
+Result<Fd> attach_xdp(const Device& device, int program, XdpAttach mode);
+
+struct LinkInfo {
+  uint32_t ifindex = 0;   // 0: the device is gone
+  uint32_t program = 0;   // id
+};
+Result<LinkInfo> link_info(int link);
+Result<> update_link(int link, int program);      // atomic: each packet meets the old or the new program
+Result<> detach_link(int link);
+
+}  // namespace penstock

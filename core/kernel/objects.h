@@ -1,0 +1,50 @@
+// Loads the embedded eBPF objects: the right instruction level, constants, maps that are shared with others.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+
+#include "core/kernel/bpf.h"
+#include "core/plan/image.h"
+
+struct bpf_object;
+
+namespace penstock {
+
+// The instruction levels, best first, as the build names them.
+enum class Level { may_goto, atomics, basic };
+const char* level_name(Level level);
+
+// The best level whose opcodes this kernel's verifier knows, found by loading a few instructions.  Asked once.
+Result<Level> kernel_level();
+
+class Object {
+ public:
+  // Opens the embedded object hooks/<name>.bpf.c at `level`.
+  static Result<Object> open(const std::string& name, Level level);
+
+  // Before load().  Sets a variable of .rodata; a symbol that the object lacks, or of another size, is an error.
+  Result<> constant(const std::string& symbol, const Bytes& value);
+  bool has_map(const std::string& name) const;
+  Result<MapSpec> map_spec(const std::string& name) const;
+  Result<> reuse(const std::string& map, int fd);           // use this map in the place of one's own
+  Result<> resize(const std::string& map, uint32_t entries);
+
+  // An error carries the kernel's words: the last lines of the verifier's log.
+  Result<> load();
+
+  // After load(); the object owns the descriptors.
+  int program(const std::string& name) const;  // -1 where there is none
+  int map(const std::string& name) const;
+  std::map<std::string, int> maps() const;     // by name, without .rodata and the like
+
+ private:
+  struct Close {
+    void operator()(bpf_object* object) const;
+  };
+  std::string name_;
+  std::unique_ptr<bpf_object, Close> object_;
+  std::unique_ptr<std::string> log_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,93 @@
+#include "core/plan/attachments.h"
+
+#include <fmt/format.h>
+#include <fnmatch.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "core/kernel/bpf.h"
+
+namespace penstock {
+
+Result<std::vector<Attachment>> attachments_of(const std::vector<HookImage>& hooks, const std::vector<Device>& devices) {
+  std::vector<Attachment> out;
+  for (const Device& device : devices) {
+    const HookImage* claimed = nullptr;
+    for (size_t i = 0; i < hooks.size(); ++i) {
+      const bool match = std::any_of(hooks[i].match.begin(), hooks[i].match.end(),
+                                     [&](const std::string& pattern) { return fnmatch(pattern.c_str(), device.name.c_str(), 0) == 0; });
+      if (!match) continue;
+      if (claimed) {
+        Diagnostic d{fmt::format("{} belongs to two interfaces, {} and {}", device.name, claimed->interface, hooks[i].interface)};
+        d.at = hooks[i].at;
+        d.hint = "narrow one of the patterns";
+        return fail(std::move(d));
+      }
+      claimed = &hooks[i];
+      out.push_back({device, i, hooks[i].mode});
+    }
+  }
+  return out;
+}
+
+bool mode_satisfies(const std::string& asked, XdpAttach mode) { return asked == "auto" || asked == attach_name(mode); }
+
+namespace {
+
+std::string link_path(const Instance& instance, uint32_t ifindex) { return instance.pins(fmt::format("links/xdp-{}", ifindex)); }
+
+Result<> attach_new(const Instance& instance, const Wanted& w, std::vector<Diagnostic>& warnings) {
+  if (w.mode == "offload") return fail(fmt::format("{} cannot run programs in hardware (offload)", w.device.name), "say `xdp: native`");
+  auto link = attach_xdp(w.device, w.program, w.mode == "generic" ? XdpAttach::generic : XdpAttach::native);
+  if (!link && w.mode == "auto") {
+    // A stranger's program is in the way of both modes; then the first error says all.
+    if (auto there = query_xdp(w.device.ifindex); there && there->program != 0) return Failure(std::move(link).error());
+    auto generic = attach_xdp(w.device, w.program, XdpAttach::generic);
+    if (!generic) return Failure(std::move(link).error());
+    Diagnostic d{fmt::format("{} runs generic XDP, which is slower: {}", w.device.name, link.error().message())};
+    d.detail = link.error().diagnostics.front().detail;
+    d.hint = link.error().diagnostics.front().hint;
+    warnings.push_back(std::move(d));
+    link = std::move(generic);
+  }
+  if (!link) return Failure(std::move(link).error());
+  return pin(link->get(), link_path(instance, w.device.ifindex));
+}
+
+}  // namespace
+
+Result<std::vector<Diagnostic>> attach_wanted(const Instance& instance, const std::vector<Wanted>& wanted, bool keep_others) {
+  std::vector<Diagnostic> warnings;
+  TRY(make_directories(instance.pins("links")));
+  TRY_ASSIGN(const Running running, observe(instance));
+  for (const RunningLink& there : running.links) {
+    const auto want = std::find_if(wanted.begin(), wanted.end(), [&](const Wanted& w) { return w.device.ifindex == there.ifindex; });
+    const std::string path = link_path(instance, there.ifindex);
+    if (there.info.ifindex == 0) {  // the device is gone: so is the attachment
+      unlink(path.c_str());
+      continue;
+    }
+    if (want == wanted.end() && keep_others) continue;
+    TRY_ASSIGN(const Fd link, open_pin(path));
+    if (want == wanted.end() || !mode_satisfies(want->mode, there.mode)) {
+      TRY(detach_link(link.get()));
+      if (unlink(path.c_str()) < 0) return fail_errno(fmt::format("cannot remove {}", path), errno);
+      step(fmt::format("detached {}", there.device));
+    }
+  }
+  for (const Wanted& w : wanted) {
+    if (auto link = open_pin(link_path(instance, w.device.ifindex))) {
+      TRY_ASSIGN(const bpf_prog_info info, program_info(w.program));
+      TRY_ASSIGN(const LinkInfo now, link_info(link->get()));
+      if (now.program != info.id) TRY(update_link(link->get(), w.program));
+    } else {
+      TRY(attach_new(instance, w, warnings));
+    }
+    step(fmt::format("attached {}", w.device.name));
+  }
+  return warnings;
+}
+
+}  // namespace penstock

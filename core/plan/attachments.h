@@ -1,0 +1,37 @@
+// Making the links of an instance exactly what they should be.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "core/kernel/links.h"
+#include "core/plan/image.h"
+#include "core/plan/instance.h"
+#include "core/plan/running.h"
+
+namespace penstock {
+
+// A device and the hook (index into Image::hooks) that judges what arrives on it.
+struct Attachment {
+  Device device;
+  size_t hook = 0;
+  std::string mode;  // as the file asks: auto, native, generic, offload
+};
+
+// Which of `devices` the hooks match.  An error where two hooks claim one device.
+Result<std::vector<Attachment>> attachments_of(const std::vector<HookImage>& hooks, const std::vector<Device>& devices);
+
+// A program to be attached to a device.
+struct Wanted {
+  Device device;
+  int program = -1;  // descriptor
+  std::string mode;
+};
+
+// Replaces the programs of existing links in place, attaches what is missing, detaches what is not wanted, forgets links
+// whose device is gone.  `keep_others`: leave unwanted links alone.  Warnings: a device that fell back to generic XDP.
+Result<std::vector<Diagnostic>> attach_wanted(const Instance& instance, const std::vector<Wanted>& wanted, bool keep_others = false);
+
+// Whether a link that runs in `mode` is what the file asks for.
+bool mode_satisfies(const std::string& asked, XdpAttach mode);
+
+}  // namespace penstock

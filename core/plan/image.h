@@ -1,0 +1,76 @@
+// What the compiler makes of a file: programs with their constants, tables, attachments.  Plain data, no system calls.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "core/plan/slots.h"
+
+namespace penstock {
+
+using Bytes = std::vector<std::byte>;
+
+template <class T>
+Bytes bytes_of(const T& value) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  Bytes out(sizeof value);
+  std::memcpy(out.data(), &value, sizeof value);
+  return out;
+}
+template <class T>
+Bytes bytes_of(const std::vector<T>& values) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  Bytes out(values.size() * sizeof(T));
+  if (!out.empty()) std::memcpy(out.data(), values.data(), out.size());
+  return out;
+}
+
+// The content of one map of the generation, an array of `data.size() / value_size` entries (at least one).
+struct TableImage {
+  std::string map;         // its name in the object, "policy_rules"
+  uint32_t value_size = 0;
+  Bytes data;
+  std::string structure;   // what `status` says of it: "bitmap, 41 MiB"; may be empty
+};
+
+// One program to be attached to the ingress of every device that an interface of the file matches.
+struct HookImage {
+  std::string interface;              // the file's name, "wan"
+  std::vector<std::string> match;     // patterns of device names
+  std::string mode;                   // "auto", "native", "generic", "offload"
+  std::string object = "xdp";         // which hooks/*.bpf.c
+  std::map<std::string, Bytes> constants;  // by symbol in .rodata; absent symbols stay zero
+  Location at;
+};
+
+// Sets as run-time commands see them.
+struct SetImage {
+  std::string name;
+  uint32_t index = 0;       // in the table `sets`
+  bool counters = false;
+  std::string structure;    // "bitmap, 8.1 MiB" for status
+  size_t elements = 0;
+};
+
+// A part of the file as the plan names it ("rule edge/bad", "set badnets"), with a digest of what it says.
+struct Part {
+  std::string digest;
+  Location at;
+  std::string text;   // how the plan speaks of it: "drop", "1,000,000 elements"
+};
+
+struct Image {
+  std::vector<HookImage> hooks;
+  std::vector<TableImage> tables;  // the programs of all hooks share them
+  std::vector<SetImage> sets;
+  std::vector<Slot> slots;         // every exit of these programs, SlotTable::used()
+  uint32_t slot_end = 0;
+  std::map<std::string, Part> parts;
+};
+
+}  // namespace penstock

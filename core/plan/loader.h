@@ -1,0 +1,32 @@
+// From an image to loaded programs and filled tables.  Nothing is pinned or attached here.
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include "bpf/counters.h"
+#include "core/kernel/objects.h"
+#include "core/plan/image.h"
+
+namespace penstock {
+
+struct LoadOptions {
+  ps_core_const core{};               // trace, replay, no_write; counter lanes and stride are filled in
+  std::map<std::string, int> shared;  // by map name: use this one (counters, state of sets, an unchanged table)
+  std::map<std::string, Bytes> constants;  // instead of the image's, by symbol (replay of raw IP packets)
+};
+
+struct Loaded {
+  std::vector<Object> objects;        // one a hook, in the order of Image::hooks
+  int program(size_t hook) const { return objects[hook].program("penstock_xdp"); }
+  int map(const std::string& name) const { return objects.empty() ? -1 : objects.front().map(name); }
+};
+
+// Every hook's program shares the tables, which the first one creates in the image's size and which are filled before
+// this returns.  An error names the hook and carries the kernel's words.
+Result<Loaded> load_image(const Image& image, const LoadOptions& options);
+
+// Lanes of the counters on this machine: one for each possible CPU and one for user space.
+unsigned counter_lanes();
+
+}  // namespace penstock

@@ -1,0 +1,232 @@
+#include "core/plan/revisions.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace penstock {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+constexpr int format_version = 1;
+
+std::string hex_digest(XXH3_state_t* state) {
+  const XXH128_hash_t h = XXH3_128bits_digest(state);
+  return fmt::format("{:016x}{:016x}", h.high64, h.low64);
+}
+
+struct Hasher {
+  XXH3_state_t* state = XXH3_createState();
+  Hasher() { XXH3_128bits_reset(state); }
+  ~Hasher() { XXH3_freeState(state); }
+  Hasher(const Hasher&) = delete;
+  Hasher& operator=(const Hasher&) = delete;
+  void add(const void* data, size_t size) {
+    const uint64_t length = size;  // lengths first: no two lists of parts read the same
+    XXH3_128bits_update(state, &length, sizeof length);
+    XXH3_128bits_update(state, data, size);
+  }
+  void add(const std::string& text) { add(text.data(), text.size()); }
+  void add(const Bytes& bytes) { add(bytes.data(), bytes.size()); }
+};
+
+json to_json(const Location& at) { return at.known() ? json{at.file, at.line, at.column} : json(nullptr); }
+Location location_from(const json& j) {
+  if (!j.is_array() || j.size() != 3) return {};
+  return {j[0].get<std::string>(), j[1].get<uint32_t>(), j[2].get<uint32_t>()};
+}
+
+json to_json(const Revision& r) {
+  json hooks = json::array(), sets = json::array(), slots = json::array();
+  for (const HookImage& h : r.hooks)
+    hooks.push_back({{"interface", h.interface}, {"match", h.match}, {"mode", h.mode}, {"object", h.object}, {"at", to_json(h.at)}});
+  for (const SetImage& s : r.sets)
+    sets.push_back({{"name", s.name}, {"index", s.index}, {"counters", s.counters}, {"structure", s.structure}, {"elements", s.elements}});
+  for (const Slot& s : r.slots)
+    slots.push_back({{"number", s.number}, {"interface", s.interface}, {"policy", s.policy}, {"rule", s.rule},
+                     {"verdict", static_cast<int>(s.verdict)}, {"reason", static_cast<int>(s.reason)}, {"at", to_json(s.at)}});
+  json parts = json::object();
+  for (const auto& [name, part] : r.parts) parts[name] = {{"digest", part.digest}, {"at", to_json(part.at)}, {"text", part.text}};
+  return {{"parts", parts}, {"format", format_version}, {"revision", r.number}, {"generation", r.generation}, {"created", r.created}, {"user", r.user},
+          {"source", r.source}, {"note", r.note}, {"hooks", hooks}, {"sets", sets}, {"slots", slots},
+          {"structures", r.structures}, {"digests", r.digests}};
+}
+
+Revision revision_from(const json& j) {
+  Revision r;
+  r.number = j.at("revision");
+  r.generation = j.at("generation");
+  r.created = j.at("created");
+  r.user = j.at("user");
+  r.source = j.at("source");
+  r.note = j.at("note");
+  for (const json& h : j.at("hooks")) {
+    HookImage hook;
+    hook.interface = h.at("interface");
+    hook.match = h.at("match");
+    hook.mode = h.at("mode");
+    hook.object = h.at("object");
+    hook.at = location_from(h.at("at"));
+    r.hooks.push_back(std::move(hook));
+  }
+  for (const json& s : j.at("sets"))
+    r.sets.push_back({s.at("name"), s.at("index"), s.at("counters"), s.at("structure"), s.at("elements")});
+  for (const json& s : j.at("slots"))
+    r.slots.push_back({s.at("number"), s.at("interface"), s.at("policy"), s.at("rule"), static_cast<ps_verdict>(s.at("verdict").get<int>()),
+                       static_cast<ps_reason>(s.at("reason").get<int>()), location_from(s.at("at"))});
+  for (const auto& [name, part] : j.at("parts").items()) r.parts[name] = {part.at("digest"), location_from(part.at("at")), part.at("text")};
+  r.structures = j.at("structures").get<std::map<std::string, std::string>>();
+  r.digests = j.at("digests").get<std::map<std::string, std::string>>();
+  return r;
+}
+
+Result<> write_file(const std::string& path, const std::string& text) {
+  const Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!file) return fail_errno(fmt::format("cannot write {}", path), errno);
+  for (size_t done = 0; done < text.size();) {
+    const ssize_t n = write(file.get(), text.data() + done, text.size() - done);
+    if (n < 0) return fail_errno(fmt::format("cannot write {}", path), errno);
+    done += static_cast<size_t>(n);
+  }
+  if (fsync(file.get()) < 0) return fail_errno(fmt::format("cannot write {}", path), errno);
+  return {};
+}
+
+std::string read_text(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+}  // namespace
+
+const char* status_name(RevisionStatus status) {
+  switch (status) {
+    case RevisionStatus::candidate: return "candidate";
+    case RevisionStatus::confirmed: return "confirmed";
+    case RevisionStatus::reverted: return "reverted";
+  }
+  return "candidate";
+}
+
+std::map<std::string, std::string> digests_of(const Image& image) {
+  std::map<std::string, std::string> out;
+  for (const TableImage& t : image.tables) {
+    Hasher h;
+    h.add(std::to_string(t.value_size));
+    h.add(t.data);
+    out["table " + t.map] = hex_digest(h.state);
+  }
+  for (const HookImage& hook : image.hooks) {
+    Hasher h;
+    h.add(hook.mode);
+    h.add(hook.object);
+    for (const std::string& pattern : hook.match) h.add(pattern);
+    h.add("constants");
+    for (const auto& [symbol, value] : hook.constants) {
+      h.add(symbol);
+      h.add(value);
+    }
+    out["hook " + hook.interface] = hex_digest(h.state);
+  }
+  Hasher h;
+  for (const SetImage& s : image.sets) {
+    h.add(s.name);
+    h.add(std::to_string(s.index) + (s.counters ? "c" : ""));
+  }
+  for (const Slot& s : image.slots) {
+    h.add(s.key());
+    h.add(std::to_string(s.number));
+  }
+  out["names"] = hex_digest(h.state);
+  return out;
+}
+
+std::vector<uint64_t> Revisions::numbers() const {
+  std::vector<uint64_t> out;
+  std::error_code error;
+  for (fs::directory_iterator it(root_, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename();
+    if (!name.empty() && name.size() < 19 && std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; }))
+      out.push_back(std::stoull(name));
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+Result<Revision> Revisions::read(uint64_t number) const {
+  const std::string path = directory(number) + "/meta.json";
+  std::ifstream in(path);
+  if (!in) return fail_errno(fmt::format("cannot read {}", path), errno, fs::exists(directory(number)) ? "" : "see `penstock history` for the revisions that are kept");
+  const json j = json::parse(in, nullptr, false);
+  if (j.is_discarded() || j.value("format", 0) != format_version) return fail(fmt::format("{} is damaged or of another version", path));
+  try {
+    Revision r = revision_from(j);
+    const std::string status = read_text(directory(number) + "/status");
+    r.status = status.starts_with("confirmed") ? RevisionStatus::confirmed : status.starts_with("reverted") ? RevisionStatus::reverted : RevisionStatus::candidate;
+    return r;
+  } catch (const json::exception& e) {
+    return fail(fmt::format("{} is damaged: {}", path, e.what()));
+  }
+}
+
+std::vector<Revision> Revisions::all() const {
+  std::vector<Revision> out;
+  for (const uint64_t number : numbers())
+    if (auto revision = read(number)) out.push_back(std::move(*revision));
+  return out;
+}
+
+Result<> Revisions::save(const Revision& revision, const std::string& config, const std::map<std::string, std::string>& set_files) const {
+  const std::string target = directory(revision.number);
+  const std::string aside = target + ".new";
+  std::error_code error;
+  fs::remove_all(aside, error);
+  TRY(make_directories(aside + "/sets"));
+  TRY(write_file(aside + "/node.yaml", config));
+  TRY(write_file(aside + "/meta.json", to_json(revision).dump(1)));
+  TRY(write_file(aside + "/status", status_name(revision.status)));
+  for (const auto& [set, path] : set_files) {
+    fs::copy_file(path, aside + "/sets/" + set, fs::copy_options::overwrite_existing, error);
+    if (error) return fail(fmt::format("cannot keep a copy of {}: {}", path, error.message()), "the state directory may be full");
+  }
+  fs::rename(aside, target, error);
+  if (error) return fail(fmt::format("cannot write {}: {}", target, error.message()));
+  return {};
+}
+
+Result<> Revisions::set_status(uint64_t number, RevisionStatus status) const {
+  const std::string path = directory(number) + "/status";
+  if (!fs::exists(directory(number))) return {};
+  if (read_text(path) == status_name(status)) return {};
+  TRY(write_file(path + ".new", status_name(status)));
+  std::error_code error;
+  fs::rename(path + ".new", path, error);
+  if (error) return fail(fmt::format("cannot write {}: {}", path, error.message()));
+  return {};
+}
+
+void Revisions::prune(size_t keep, const std::vector<uint64_t>& needed) const {
+  const std::vector<uint64_t> have = numbers();
+  if (have.size() <= keep) return;
+  std::error_code error;
+  for (size_t i = 0; i + keep < have.size(); ++i)
+    if (std::find(needed.begin(), needed.end(), have[i]) == needed.end()) fs::remove_all(directory(have[i]), error);
+}
+
+std::vector<Slot> Revisions::known_slots() const {
+  std::vector<Slot> out;
+  for (const Revision& revision : all()) out.insert(out.end(), revision.slots.begin(), revision.slots.end());
+  return out;
+}
+
+}  // namespace penstock

@@ -1,0 +1,64 @@
+// Revisions: every file that was applied, with its set files and what was made of it, under the state directory.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/plan/image.h"
+#include "core/plan/instance.h"
+
+namespace penstock {
+
+// candidate: applied, not confirmed.  reverted: the deadline passed or somebody rolled it back while it waited.
+enum class RevisionStatus { candidate, confirmed, reverted };
+const char* status_name(RevisionStatus status);
+
+struct Revision {
+  uint64_t number = 0;
+  uint64_t generation = 0;       // the generation that runs it: its own number, or an older one's whose image is equal
+  int64_t created = 0;           // wall clock, seconds
+  std::string user;              // who applied it
+  std::string source;            // the path that was applied
+  std::string note;              // "rollback to 3"
+  RevisionStatus status = RevisionStatus::candidate;
+  std::vector<HookImage> hooks;  // without constants
+  std::vector<SetImage> sets;
+  std::vector<Slot> slots;
+  std::map<std::string, std::string> structures;  // of tables, by map
+  std::map<std::string, std::string> digests;     // "table NAME", "hook NAME": what the image held
+  std::map<std::string, Part> parts;
+};
+
+// Digests of everything that the kernel sees of an image.  Positions in the file are not in it.
+std::map<std::string, std::string> digests_of(const Image& image);
+
+class Revisions {
+ public:
+  explicit Revisions(const Instance& instance) : root_(instance.state + "/revisions") {}
+
+  std::string directory(uint64_t number) const { return root_ + "/" + std::to_string(number); }
+  std::string file(uint64_t number) const { return directory(number) + "/node.yaml"; }
+  std::string set_file(uint64_t number, const std::string& set) const { return directory(number) + "/sets/" + set; }
+
+  std::vector<uint64_t> numbers() const;  // ascending
+  Result<Revision> read(uint64_t number) const;
+  std::vector<Revision> all() const;      // those that can be read
+
+  // Writes a whole revision aside and renames it into place: there or not there, never half.
+  // config: the text of the file.  set_files: by set name, the path that was read.
+  Result<> save(const Revision& revision, const std::string& config, const std::map<std::string, std::string>& set_files) const;
+  Result<> set_status(uint64_t number, RevisionStatus status) const;
+
+  // Deletes the oldest beyond `keep`, never one that runs, is pending or was the last confirmed.
+  void prune(size_t keep, const std::vector<uint64_t>& needed) const;
+
+  // The slots that kept revisions name.
+  std::vector<Slot> known_slots() const;
+
+ private:
+  std::string root_;
+};
+
+}  // namespace penstock

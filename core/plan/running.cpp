@@ -1,0 +1,72 @@
+#include "core/plan/running.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "core/kernel/bpf.h"
+
+namespace penstock {
+
+namespace fs = std::filesystem;
+
+uint64_t own_network() {
+  struct stat there {};
+  return stat("/proc/self/ns/net", &there) == 0 ? there.st_ino : 0;
+}
+
+namespace {
+Result<Mapping> map_pin(const std::string& path) {
+  TRY_ASSIGN(const Fd map, open_pin(path));
+  return map_memory(map.get());
+}
+bool number_after(const std::string& name, const std::string& prefix, uint64_t& number) {
+  if (!name.starts_with(prefix) || name.size() == prefix.size() || name.size() > prefix.size() + 18) return false;
+  const std::string digits = name.substr(prefix.size());
+  if (!std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; })) return false;
+  number = std::stoull(digits);
+  return true;
+}
+}  // namespace
+
+Result<Running> observe(const Instance& instance) {
+  Running running;
+  std::error_code error;
+  if (!fs::exists(instance.bpf, error)) return running;
+  if (fs::exists(instance.pins("state"), error)) {
+    running.present = true;
+    TRY_ASSIGN(const Mapping memory, map_pin(instance.pins("state")));
+    running.state = *memory.as<NodeState>();
+  }
+  if (fs::exists(instance.pins("txn/word"), error)) {
+    running.present = true;
+    TRY_ASSIGN(const Mapping memory, map_pin(instance.pins("txn/word")));
+    const auto* word = memory.as<ps_txn>();
+    running.transaction = Transaction{word->from, word->to, __atomic_load_n(&word->deadline, __ATOMIC_ACQUIRE), word->armed_at};
+  }
+  for (fs::directory_iterator it(instance.bpf, error), end; !error && it != end; it.increment(error)) {
+    uint64_t number = 0;
+    if (number_after(it->path().filename(), "gen-", number)) running.generations.push_back(number);
+  }
+  error.clear();
+  for (fs::directory_iterator it(instance.pins("links"), error), end; !error && it != end; it.increment(error)) {
+    uint64_t ifindex = 0;
+    if (!number_after(it->path().filename(), "xdp-", ifindex)) continue;
+    TRY_ASSIGN(const Fd link, open_pin(it->path()));
+    RunningLink found;
+    found.ifindex = static_cast<uint32_t>(ifindex);
+    TRY_ASSIGN(found.info, link_info(link.get()));
+    if (found.info.ifindex != 0) {
+      found.device = device_name(found.info.ifindex);
+      if (auto attached = query_xdp(found.info.ifindex)) found.mode = attached->mode;
+    }
+    running.present = true;
+    running.links.push_back(std::move(found));
+  }
+  std::sort(running.links.begin(), running.links.end(), [](auto& a, auto& b) { return a.ifindex < b.ifindex; });
+  std::sort(running.generations.begin(), running.generations.end());
+  return running;
+}
+
+}  // namespace penstock

@@ -1,0 +1,434 @@
+#include "core/plan/transaction.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <set>
+
+#include "core/kernel/bpf.h"
+
+namespace penstock {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+constexpr uint32_t first_counter_slots = 4096;
+
+std::string hook_pin(const Instance& instance, uint64_t generation, size_t hook) {
+  return fmt::format("{}/hook-{}", instance.generation(generation), hook);
+}
+
+void remove_tree(const std::string& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+}
+
+Result<Mapping> open_word(const Instance& instance) {
+  TRY_ASSIGN(const Fd map, open_pin(instance.pins("txn/word")));
+  return map_memory(map.get());
+}
+
+Result<Mapping> open_state(const Instance& instance) {
+  const std::string path = instance.pins("state");
+  if (!fs::exists(path)) {
+    TRY_ASSIGN(const Fd map, create_map({BPF_MAP_TYPE_ARRAY, "state", 4, sizeof(NodeState), 1, BPF_F_MMAPABLE}));
+    NodeState fresh;
+    fresh.network = own_network();
+    const uint32_t zero = 0;
+    TRY(map_update(map.get(), &zero, &fresh));
+    TRY(pin(map.get(), path));
+    return map_memory(map.get());
+  }
+  TRY_ASSIGN(const Fd map, open_pin(path));
+  return map_memory(map.get());
+}
+
+// The programs of a generation by device, as the devices are now.
+struct Programs {
+  std::vector<Fd> descriptors;
+  std::vector<Wanted> wanted;
+  const Wanted* of(uint32_t ifindex) const {
+    const auto found = std::find_if(wanted.begin(), wanted.end(), [&](const Wanted& w) { return w.device.ifindex == ifindex; });
+    return found == wanted.end() ? nullptr : &*found;
+  }
+};
+
+Result<Programs> programs_of(const Instance& instance, uint64_t generation) {
+  Programs out;
+  if (generation == 0) return out;
+  TRY_ASSIGN(const Revision revision, Revisions(instance).read(generation));
+  TRY_ASSIGN(const auto attachments, attachments_of(revision.hooks, list_devices()));
+  for (size_t i = 0; i < revision.hooks.size(); ++i) {
+    TRY_ASSIGN(Fd program, open_pin(hook_pin(instance, generation, i)));
+    out.descriptors.push_back(std::move(program));
+  }
+  for (const Attachment& a : attachments) out.wanted.push_back({a.device, out.descriptors[a.hook].get(), a.mode});
+  return out;
+}
+
+// Links run `generation` directly, without gates.
+Result<std::vector<Diagnostic>> converge(const Instance& instance, uint64_t generation) {
+  TRY_ASSIGN(const Programs programs, programs_of(instance, generation));
+  return attach_wanted(instance, programs.wanted);
+}
+
+// Counters that moved to a larger map: what the old one holds goes to the lane of user space.  Set, not added, so that
+// it can be repeated; the old map no longer changes when this runs.
+Result<> carry_counters(const Instance& instance, uint64_t from, uint64_t to) {
+  if (from == 0 || from == to) return {};
+  auto before = open_pin(instance.generation(from) + "/counters");
+  auto after = open_pin(instance.generation(to) + "/counters");
+  if (!before || !after) return {};
+  TRY_ASSIGN(const bpf_map_info old_info, map_info(before->get()));
+  TRY_ASSIGN(const bpf_map_info new_info, map_info(after->get()));
+  if (old_info.id == new_info.id) return {};
+  TRY_ASSIGN(const Mapping old_memory, map_memory(before->get()));
+  TRY_ASSIGN(const Mapping new_memory, map_memory(after->get()));
+  const uint32_t lanes = counter_lanes(), old_stride = old_info.max_entries / lanes, new_stride = new_info.max_entries / lanes;
+  auto* out = new_memory.as<ps_counter>() + size_t{lanes - 1} * new_stride;
+  for (uint32_t slot = 0; slot < old_stride; ++slot) {
+    ps_counter sum{};
+    for (uint32_t lane = 0; lane < lanes; ++lane) {
+      const ps_counter& c = old_memory.as<ps_counter>()[size_t{lane} * old_stride + slot];
+      sum.packets += c.packets;
+      sum.bytes += c.bytes;
+    }
+    out[slot] = sum;
+  }
+  return {};
+}
+
+void drop_generations_but(const Instance& instance, uint64_t keep) {
+  auto running = observe(instance);
+  if (!running) return;
+  for (const uint64_t generation : running->generations)
+    if (generation != keep) remove_tree(instance.generation(generation));
+}
+
+// The programs array goes first: while `word` is there, settle() knows what to do.
+void drop_transaction(const Instance& instance) {
+  unlink(instance.pins("txn/programs").c_str());
+  step("txn-programs-dropped");
+  unlink(instance.pins("txn/word").c_str());
+  rmdir(instance.pins("txn").c_str());
+}
+
+Result<std::vector<Diagnostic>> finish(const Instance& instance, uint64_t from, uint64_t to) {
+  TRY_ASSIGN(auto warnings, converge(instance, to));
+  step("gates-replaced");
+  TRY(carry_counters(instance, from, to));
+  TRY_ASSIGN(const Mapping state, open_state(instance));
+  state.as<NodeState>()->generation = to;
+  step("state-written");
+  TRY(Revisions(instance).set_status(to, RevisionStatus::confirmed));
+  step("status-written");
+  drop_transaction(instance);
+  step("txn-dropped");
+  drop_generations_but(instance, to);
+  step("old-dropped");
+  return warnings;
+}
+
+// switched: the candidate judged packets for a time, its revision stays in the history.
+Result<std::vector<Diagnostic>> revert(const Instance& instance, uint64_t from, uint64_t to, bool switched) {
+  TRY_ASSIGN(auto warnings, converge(instance, from));
+  step("reverted-links");
+  if (switched) {
+    TRY(Revisions(instance).set_status(to, RevisionStatus::reverted));
+  } else {
+    remove_tree(Revisions(instance).directory(to));
+  }
+  step("reverted-status");
+  drop_transaction(instance);
+  drop_generations_but(instance, from);
+  step("reverted");
+  return warnings;
+}
+
+Result<> check_network(const Instance& instance, const Running& running) {
+  if (!running.present || running.state.network == 0 || running.state.network == own_network()) return {};
+  const bool alive = std::any_of(running.links.begin(), running.links.end(), [](const RunningLink& l) { return l.info.ifindex != 0; });
+  if (alive)
+    return fail(fmt::format("instance {} belongs to another network namespace", instance.name),
+                "run penstock there, or keep a second instance here with --instance NAME");
+  // That namespace is gone with its devices: what is left of it means nothing here.
+  remove_tree(instance.bpf);
+  return {};
+}
+
+}  // namespace
+
+uint64_t next_number(const Instance& instance, const Running& running) {
+  uint64_t highest = running.state.generation;
+  for (const uint64_t n : running.generations) highest = std::max(highest, n);
+  for (const uint64_t n : Revisions(instance).numbers()) highest = std::max(highest, n);
+  return highest + 1;
+}
+
+Result<Settled> settle(const Instance& instance) {
+  Settled out;
+  {
+    TRY_ASSIGN(const Running before, observe(instance));
+    TRY(check_network(instance, before));
+  }
+  TRY_ASSIGN(const Running running, observe(instance));
+  if (!running.present) {
+    remove_tree(instance.bpf);
+    return out;
+  }
+  if (running.transaction) {
+    const Transaction& t = *running.transaction;
+    out.from = t.from;
+    out.to = t.to;
+    const uint64_t now = coarse_now();
+    if (t.waiting(now)) return out;
+    const bool switched = t.armed_at != 0;
+    auto done = t.confirmed() ? finish(instance, t.from, t.to) : revert(instance, t.from, t.to, switched);
+    if (!done) return Failure(std::move(done).error());
+    out.warnings = std::move(*done);
+    out.what = t.confirmed() ? Settled::What::finished : switched ? Settled::What::reverted : Settled::What::undone;
+    return out;
+  }
+  remove_tree(instance.pins("txn"));  // an array without its word: cut off before it meant anything
+  for (const uint64_t generation : running.generations) {
+    if (generation == running.state.generation) continue;
+    remove_tree(instance.generation(generation));
+    out.what = Settled::What::undone;
+    out.to = generation;
+  }
+  for (const Revision& revision : Revisions(instance).all()) {
+    if (revision.status != RevisionStatus::candidate) continue;
+    if (revision.generation == running.state.generation) {
+      TRY(Revisions(instance).set_status(revision.number, RevisionStatus::confirmed));
+    } else {
+      remove_tree(Revisions(instance).directory(revision.number));
+    }
+  }
+  if (running.state.generation != 0) {
+    if (auto healed = converge(instance, running.state.generation)) {
+      out.warnings = std::move(*healed);
+    } else {  // a device that cannot be re-attached must not keep other commands from working
+      out.warnings = std::move(healed).error().diagnostics;
+    }
+  }
+  return out;
+}
+
+Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Image& image, uint64_t from) {
+  std::map<std::string, Fd> out;
+  uint32_t slots = first_counter_slots;
+  while (slots < image.slot_end) slots *= 2;
+  if (from != 0) {
+    if (auto counters = open_pin(instance.generation(from) + "/counters")) {
+      TRY_ASSIGN(const bpf_map_info info, map_info(counters->get()));
+      if (info.max_entries / counter_lanes() >= image.slot_end) out["counters"] = std::move(*counters);
+    }
+  }
+  if (!out.contains("counters")) {
+    TRY_ASSIGN(out["counters"], create_map({BPF_MAP_TYPE_ARRAY, "counters", 4, sizeof(ps_counter), slots * counter_lanes(), BPF_F_MMAPABLE}));
+  }
+  std::error_code error;
+  for (fs::directory_iterator it(instance.pins("shared"), error), end; !error && it != end; it.increment(error)) {
+    TRY_ASSIGN(Fd map, open_pin(it->path()));
+    out[it->path().filename()] = std::move(map);
+  }
+  return out;
+}
+
+namespace {
+
+// Pins what the new generation consists of.
+Result<> pin_generation(const Instance& instance, const Change& change, const Loaded& loaded) {
+  const std::string directory = instance.generation(change.revision.generation);
+  TRY(make_directories(directory));
+  for (size_t i = 0; i < loaded.objects.size(); ++i) TRY(pin(loaded.program(i), fmt::format("{}/hook-{}", directory, i)));
+  if (loaded.objects.empty()) return {};
+  std::set<std::string> tables{"counters"};
+  for (const TableImage& table : change.image.tables) tables.insert(table.map);
+  TRY(make_directories(instance.pins("shared")));
+  for (const auto& [name, map] : loaded.objects.front().maps()) {
+    if (tables.contains(name)) {
+      TRY(pin(map, directory + "/" + name));
+    } else if (name != "scratch" && name != "trace" && name != "replay" && !fs::exists(instance.pins("shared/" + name))) {
+      TRY(pin(map, instance.pins("shared/" + name)));  // state of a feature: outlives generations
+    }
+  }
+  return {};
+}
+
+// The gates of all devices that either generation attaches to, all reading one word that says "the old one".
+struct Gates {
+  std::vector<Object> objects;
+  std::vector<Wanted> wanted;
+  Fd word, programs;
+};
+
+Result<Gates> load_gates(const Programs& from, const Programs& to, uint64_t from_number, uint64_t to_number) {
+  Gates gates;
+  TRY_ASSIGN(const Level level, kernel_level());
+  TRY_ASSIGN(gates.programs, create_map({BPF_MAP_TYPE_PROG_ARRAY, "programs", 4, 4, 2 * PS_GATE_HOOKS, 0}));
+  TRY_ASSIGN(gates.word, create_map({BPF_MAP_TYPE_ARRAY, "txn", 4, sizeof(ps_txn), 1, BPF_F_MMAPABLE}));
+  const ps_txn word{0, from_number, to_number, 0};
+  const uint32_t zero = 0;
+  TRY(map_update(gates.word.get(), &zero, &word));
+  std::vector<Wanted> devices = to.wanted;
+  for (const Wanted& w : from.wanted)
+    if (!to.of(w.device.ifindex)) devices.push_back(w);
+  if (devices.size() > PS_GATE_HOOKS) return fail(fmt::format("{} devices are more than the {} that one change can cover", devices.size(), PS_GATE_HOOKS));
+  for (uint32_t i = 0; i < devices.size(); ++i) {
+    for (const auto& [programs, offset] : {std::pair{&from, 0u}, std::pair{&to, 1u}}) {
+      const Wanted* w = programs->of(devices[i].device.ifindex);
+      const uint32_t index = 2 * i + offset;
+      if (w) TRY(map_update(gates.programs.get(), &index, &w->program));
+    }
+    TRY_ASSIGN(Object gate, Object::open("gate", level));
+    TRY(gate.constant("gate_const", bytes_of(ps_gate_const{i})));
+    TRY(gate.reuse("txn", gates.word.get()));
+    TRY(gate.reuse("programs", gates.programs.get()));
+    TRY(gate.load());
+    gates.wanted.push_back({devices[i].device, gate.program("penstock_gate"), devices[i].mode});
+    gates.objects.push_back(std::move(gate));
+  }
+  return gates;
+}
+
+Result<std::vector<Diagnostic>> switch_over(const Instance& instance, const Change& change, uint64_t from) {
+  const uint64_t to = change.revision.generation;
+  TRY_ASSIGN(const Programs before, programs_of(instance, from));
+  TRY_ASSIGN(const Programs after, programs_of(instance, to));
+  TRY_ASSIGN(const Gates gates, load_gates(before, after, from, to));
+  step("gates-loaded");
+  TRY(make_directories(instance.pins("txn")));
+  TRY(pin(gates.programs.get(), instance.pins("txn/programs")));
+  step("programs-pinned");
+  TRY(pin(gates.word.get(), instance.pins("txn/word")));
+  step("word-pinned");
+  TRY_ASSIGN(auto warnings, attach_wanted(instance, gates.wanted));
+  step("gated");
+  TRY_ASSIGN(const Mapping memory, map_memory(gates.word.get()));
+  auto* word = memory.as<ps_txn>();
+  word->armed_at = coarse_now();
+  step("armed");
+  const uint64_t deadline = change.confirm ? word->armed_at + static_cast<uint64_t>(change.confirm->count()) : PS_GATE_FOREVER;
+  __atomic_store_n(&word->deadline, deadline, __ATOMIC_RELEASE);  // the only switch
+  step("switched");
+  return warnings;
+}
+
+}  // namespace
+
+Result<Applied> carry_out(const Instance& instance, const Change& change, const Loaded& loaded) {
+  const auto start = Clock::now();
+  Applied out;
+  out.generation = change.revision.generation;
+  uint64_t from = 0;
+  {
+    TRY_ASSIGN(const Mapping state, open_state(instance));
+    from = state.as<NodeState>()->generation;
+  }
+  step("loaded");
+  auto undo = [&](Error error) -> Result<Applied> {
+    if (auto back = revert(instance, from, out.generation, false); !back)
+      error.diagnostics.insert(error.diagnostics.end(), back.error().diagnostics.begin(), back.error().diagnostics.end());
+    return Failure(std::move(error));
+  };
+  if (auto done = pin_generation(instance, change, loaded); !done) return undo(std::move(done).error());
+  step("pinned");
+  if (auto done = Revisions(instance).save(change.revision, change.config, change.set_files); !done) return undo(std::move(done).error());
+  step("saved");
+  auto warnings = switch_over(instance, change, from);
+  if (!warnings) return undo(std::move(warnings).error());
+  out.warnings = std::move(*warnings);
+  if (change.confirm) {
+    out.waiting = true;
+  } else {
+    TRY_ASSIGN(auto more, finish(instance, from, out.generation));
+    out.warnings.insert(out.warnings.end(), more.begin(), more.end());
+    Revisions(instance).prune(20, {out.generation});
+  }
+  out.total = Clock::now() - start;
+  return out;
+}
+
+Result<> record_only(const Instance& instance, const Change& change) {
+  Revision revision = change.revision;
+  revision.status = RevisionStatus::confirmed;
+  TRY(Revisions(instance).save(revision, change.config, change.set_files));
+  Revisions(instance).prune(20, {revision.number, revision.generation});
+  return {};
+}
+
+Result<uint64_t> confirm(const Instance& instance) {
+  TRY_ASSIGN(const Running running, observe(instance));
+  if (!running.transaction) return fail("nothing waits to be confirmed", "see `penstock history`");
+  TRY_ASSIGN(const Mapping memory, open_word(instance));
+  auto* word = memory.as<ps_txn>();
+  uint64_t deadline = __atomic_load_n(&word->deadline, __ATOMIC_ACQUIRE);
+  const uint64_t margin = 2 * coarse_tick();
+  bool late = deadline != PS_GATE_FOREVER && coarse_now() + margin >= deadline;
+  if (!late && deadline != PS_GATE_FOREVER) {
+    const uint64_t waited_for = deadline;
+    const bool swapped = __atomic_compare_exchange_n(&word->deadline, &deadline, PS_GATE_FOREVER, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    // Held up between the look at the clock and the swap?  Then gates may have gone back already: stay there.
+    if (swapped && coarse_now() >= waited_for) {
+      __atomic_store_n(&word->deadline, waited_for, __ATOMIC_RELEASE);
+      late = true;
+    } else if (!swapped && deadline != PS_GATE_FOREVER) {
+      late = true;
+    }
+  }
+  if (late) {
+    Diagnostic d{fmt::format("too late: revision {} reached its deadline, {} runs", running.transaction->to,
+                             running.transaction->from ? fmt::format("revision {}", running.transaction->from) : "nothing")};
+    d.hint = "apply it again, with a longer --confirm";
+    return fail(std::move(d), Exit::reverted);
+  }
+  step("confirmed");
+  TRY(finish(instance, running.transaction->from, running.transaction->to));
+  Revisions(instance).prune(20, {running.transaction->to});
+  return running.transaction->to;
+}
+
+Result<uint64_t> take_back(const Instance& instance) {
+  TRY_ASSIGN(const Running running, observe(instance));
+  if (!running.transaction) return fail("nothing waits to be confirmed");
+  {
+    TRY_ASSIGN(const Mapping memory, open_word(instance));
+    __atomic_store_n(&memory.as<ps_txn>()->deadline, 0, __ATOMIC_RELEASE);
+  }
+  step("taken-back");
+  TRY(revert(instance, running.transaction->from, running.transaction->to, true));
+  return running.transaction->from;
+}
+
+Result<std::vector<std::string>> remove_all(const Instance& instance) {
+  std::vector<std::string> removed;
+  std::error_code error;
+  Error failed;
+  for (fs::directory_iterator it(instance.pins("links"), error), end; !error && it != end; it.increment(error)) {
+    const std::string path = it->path();
+    auto link = open_pin(path);
+    std::string device = it->path().filename();
+    if (link) {
+      if (auto info = link_info(link->get()); info && info->ifindex != 0) {
+        if (const std::string name = device_name(info->ifindex); !name.empty()) device = name;
+      }
+      if (auto done = detach_link(link->get()); !done) failed.diagnostics.push_back(done.error().diagnostics.front());
+    }
+    if (unlink(path.c_str()) < 0) failed.diagnostics.push_back(Diagnostic{fmt::format("cannot remove {}", path)});
+    removed.push_back("detached from " + device);
+  }
+  if (!failed.diagnostics.empty()) return Failure(std::move(failed));
+  const bool more = fs::exists(instance.bpf, error);
+  fs::remove_all(instance.bpf, error);
+  if (error) return fail(fmt::format("cannot remove {}: {}", instance.bpf, error.message()));
+  if (more) removed.push_back("removed " + instance.bpf);
+  return removed;
+}
+
+}  // namespace penstock

@@ -1,0 +1,218 @@
+// The stage that judges: each policy of the hook in order, each policy's rules in order, the first match decides.
+#pragma once
+#include "bpf/parse.bpf.h"
+#include "features/policy/tables.h"
+
+// The rules are walked in blocks; without may_goto the verifier walks every turn of a loop, so a block is short.
+#ifdef PS_LEVEL_may_goto
+#define POLICY_BLOCK PS_RULES_MAX_may_goto
+#else
+#define POLICY_BLOCK 64
+#endif
+#define POLICY_BLOCKS (PS_RULES_MAX / POLICY_BLOCK)
+#define POLICY_MATCHED (1ull << 32)
+
+const volatile struct ps_policy_const policy_const;
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct ps_policy);
+} policies SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct ps_rule);
+} policy_rules SEC(".maps");
+
+// From the stage of sets: is the address of `side` in set `set`?
+int set_contains(__u32 set, __u32 side);
+
+// Is the address of `side` in the set?  The first 64 sets are asked once a packet.
+static __always_inline int policy_in_set(struct ps_packet *p, __u32 set, __u32 side)
+{
+  const __u64 bit = 1ull << (set & 63);
+  if (set < 64 && p->sets[side].known & bit)
+    return (p->sets[side].member & bit) != 0;
+  const int member = set_contains(set, side) != 0;
+  if (set < 64) {
+    p->sets[side].known |= bit;
+    if (member)
+      p->sets[side].member |= bit;
+  }
+  return member;
+}
+
+// Does a socket of this host own the packet?  A listening TCP socket does not: it would own every SYN.
+static __noinline int policy_find_socket(struct xdp_md *ctx)
+{
+  struct ps_packet *p = packet_scratch();
+  if (!p || core_const.replay)
+    return 0;
+  const struct ps_datagram *d = &p->outer;
+  if (!(d->flags & PS_PORTS))
+    return 0;
+  struct bpf_sock_tuple tuple = {};
+  __u32 size;
+  if (d->flags & PS_IPV4) {
+    tuple.ipv4.saddr = bpf_htonl(d->address[PS_SOURCE].lo);
+    tuple.ipv4.daddr = bpf_htonl(d->address[PS_DESTINATION].lo);
+    tuple.ipv4.sport = bpf_htons(d->port[PS_SOURCE]);
+    tuple.ipv4.dport = bpf_htons(d->port[PS_DESTINATION]);
+    size = sizeof tuple.ipv4;
+  } else {
+    __be64 *source = (__be64 *)tuple.ipv6.saddr, *destination = (__be64 *)tuple.ipv6.daddr;
+    source[0] = bpf_cpu_to_be64(d->address[PS_SOURCE].hi);
+    source[1] = bpf_cpu_to_be64(d->address[PS_SOURCE].lo);
+    destination[0] = bpf_cpu_to_be64(d->address[PS_DESTINATION].hi);
+    destination[1] = bpf_cpu_to_be64(d->address[PS_DESTINATION].lo);
+    tuple.ipv6.sport = bpf_htons(d->port[PS_SOURCE]);
+    tuple.ipv6.dport = bpf_htons(d->port[PS_DESTINATION]);
+    size = sizeof tuple.ipv6;
+  }
+  int owned = 0;
+  if (d->protocol == IPPROTO_TCP) {
+    struct bpf_sock *sock = bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+    if (!sock)
+      return 0;
+    owned = sock->state != BPF_TCP_LISTEN;
+    bpf_sk_release(sock);
+  } else {
+    struct bpf_sock *sock = bpf_sk_lookup_udp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+    if (!sock)
+      return 0;
+    owned = 1;
+    bpf_sk_release(sock);
+  }
+  return owned;
+}
+
+static __always_inline int policy_owned(struct xdp_md *ctx, struct ps_packet *p)
+{
+  if (p->socket == PS_SOCKET_UNKNOWN)
+    p->socket = policy_find_socket(ctx) ? PS_SOCKET_PRESENT : PS_SOCKET_ABSENT;
+  return p->socket == PS_SOCKET_PRESENT;
+}
+
+// The cheap tests first: memory beyond the packet and the rule is touched only when all else holds.
+static __always_inline int policy_matches(struct xdp_md *ctx, struct ps_packet *p, const struct ps_rule *rule)
+{
+  const struct ps_datagram *d = &p->outer;
+  const __u32 flags = rule->flags;
+  if (rule->needs & ~d->flags)
+    return 0;
+  if (flags & PS_RULE_PROTO && rule->proto != d->protocol)
+    return 0;
+  if (d->port[PS_SOURCE] < rule->port_first[PS_SOURCE] || d->port[PS_SOURCE] > rule->port_last[PS_SOURCE] ||
+      d->port[PS_DESTINATION] < rule->port_first[PS_DESTINATION] ||
+      d->port[PS_DESTINATION] > rule->port_last[PS_DESTINATION])
+    return 0;
+  if (flags & PS_RULE_FROM && policy_in_set(p, rule->set[PS_SOURCE], PS_SOURCE) == !!(flags & PS_RULE_FROM_NEGATED))
+    return 0;
+  if (flags & PS_RULE_TO &&
+      policy_in_set(p, rule->set[PS_DESTINATION], PS_DESTINATION) == !!(flags & PS_RULE_TO_NEGATED))
+    return 0;
+  return !(flags & PS_RULE_SOCKET) || policy_owned(ctx, p);
+}
+
+// Neighbour discovery (RFC 4861): router and neighbour solicitation and advertisement, redirect.
+static __always_inline int policy_is_nd(const struct ps_datagram *d)
+{
+  return (d->flags & (PS_IPV6 | PS_ICMP)) == (PS_IPV6 | PS_ICMP) && d->icmp_type >= 133 && d->icmp_type <= 137 &&
+         d->hop_limit == 255;
+}
+
+static __always_inline int policy_is_dhcp_reply(const struct ps_datagram *d)
+{
+  if (!(d->flags & PS_PORTS) || d->protocol != IPPROTO_UDP)
+    return 0;
+  return d->flags & PS_IPV4 ? d->port[PS_SOURCE] == 67 && d->port[PS_DESTINATION] == 68
+                            : d->port[PS_SOURCE] == 547 && d->port[PS_DESTINATION] == 546;
+}
+
+// Leaves a loop for `label` when its turns are used up.  With may_goto the kernel counts (to eight million), so its
+// verifier need not walk each turn; clang-14 cannot spell the instruction: 0xe5, the distance in bytes 2 and 3.
+#ifdef PS_LEVEL_may_goto
+#define POLICY_TURN(turn, label) \
+  asm volatile goto("0: .byte 0xe5, 0; .long ((%l[" #label "] - 0b - 8) / 8) & 0xffff; .short 0" : : : : label)
+#else
+#define POLICY_TURN(turn, label) \
+  if ((turn)++ >= POLICY_BLOCK)  \
+  goto label
+#endif
+
+// Walks the entries from `at` to before `end`.  Returns POLICY_MATCHED | the index of the entry that matched, or the
+// index to go on from: `end`, or less when a block is used up.  A function of its own: the verifier walks it once.
+__noinline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
+{
+  struct ps_packet *p = packet_scratch();
+  if (!p)
+    return end;
+  __u32 turn __attribute__((unused)) = 0;
+  for (; at < end; at++) {
+    POLICY_TURN(turn, out);
+    const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &at);
+    if (!rule)
+      return end;
+    if (!policy_matches(ctx, p, rule))
+      continue;
+    if (rule->verdict != PS_RULE_SKIP)
+      return POLICY_MATCHED | at;
+    at += rule->slot;
+  }
+out:
+  return at;
+}
+
+// One policy's verdict on the packet: PS_PASS, PS_DROP or PS_AUDIT, counted in the slot that decided.
+static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, __u32 index)
+{
+  const struct ps_policy *policy = bpf_map_lookup_elem(&policies, &index);
+  if (!policy)
+    return PS_ABORTED;
+  const __u32 end = policy->first_rule + policy->rules;
+  __u64 at = policy->first_rule;
+  for (__u32 i = 0; i < POLICY_BLOCKS && (__u32)at < end; i++) {
+    at = policy_walk(ctx, at, end);
+    if (!(at & POLICY_MATCHED))
+      continue;
+    const __u32 matched = at;
+    const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &matched);
+    if (!rule)
+      return PS_ABORTED;
+    count(rule->slot, p->length);
+    return rule->verdict;
+  }
+  if ((__u32)at < end)
+    return PS_ABORTED;
+  __u32 slot = policy->default_slot;
+  int verdict = policy->default_verdict;
+  if (verdict != PS_PASS && policy_is_nd(&p->outer)) {
+    slot = policy->kept_nd_slot;
+    verdict = PS_PASS;
+  } else if (verdict != PS_PASS && policy_is_dhcp_reply(&p->outer)) {
+    slot = policy->kept_dhcp_slot;
+    verdict = PS_PASS;
+  }
+  count(slot, p->length);
+  return verdict;
+}
+
+// Accept goes on to the next policy, drop ends.  PS_PASS: every policy accepts.
+static __always_inline int policy_stage(struct xdp_md *ctx, struct ps_packet *p)
+{
+  p->socket = PS_SOCKET_UNKNOWN;
+  p->sets[PS_SOURCE].known = p->sets[PS_SOURCE].member = 0;
+  p->sets[PS_DESTINATION].known = p->sets[PS_DESTINATION].member = 0;
+  for (__u32 i = 0; i < PS_POLICIES_MAX && i < policy_const.count; i++) {
+    const int verdict = policy_judge(ctx, p, policy_const.first + i);
+    if (verdict != PS_PASS && verdict != PS_AUDIT)
+      return verdict;
+  }
+  return PS_PASS;
+}

@@ -1,0 +1,59 @@
+// The tables of policies, as compile.cpp writes and stage.bpf.h reads them.
+#pragma once
+#include "bpf/packet.h"
+
+// Symbol `policy_const` in .rodata: which entries of map `policies` this hook runs, in order.
+struct ps_policy_const {
+  __u32 first;
+  __u32 count;  // at most PS_POLICIES_MAX
+};
+#define PS_POLICIES_MAX 8
+
+#define PS_NO_SLOT 0xffffffffu
+
+// Map `policies`.  A policy attached to several interfaces has an entry for each, with the same rules.
+struct ps_policy {
+  __u32 first_rule;       // in map `policy_rules`
+  __u32 rules;            // entries, at most the level's PS_RULES_MAX
+  __u32 default_slot;
+  __u32 kept_nd_slot;     // PS_NO_SLOT: nothing is kept, the default accepts
+  __u32 kept_dhcp_slot;
+  __u8 default_verdict;   // PS_PASS, PS_DROP or PS_AUDIT
+  __u8 pad[11];
+};
+
+enum ps_rule_flags {
+  PS_RULE_PROTO = 1 << 0,
+  PS_RULE_FROM = 1 << 1,           // the source must be in set `from`
+  PS_RULE_FROM_NEGATED = 1 << 2,   // must not
+  PS_RULE_TO = 1 << 3,
+  PS_RULE_TO_NEGATED = 1 << 4,
+  PS_RULE_SOCKET = 1 << 5,         // a socket of this host owns the packet
+};
+
+// Map `policy_rules`: evaluated in order, all of an entry's tests must hold.  A rule may be several entries: one for
+// each set and port range, with the same slot.  "Neither in a nor in b" is told by entries that skip.
+struct ps_rule {
+  __u8 flags;             // enum ps_rule_flags
+  __u8 needs;             // enum ps_packet_flags that the packet must have, all of them
+  __u8 proto;
+  __u8 verdict;           // PS_PASS, PS_DROP, PS_AUDIT; PS_RULE_SKIP: go on behind the next `slot` entries
+  __u32 slot;
+  __u32 set[2];           // by enum ps_side: index in map `sets`
+  __u16 port_first[2];    // by enum ps_side, inclusive, host order; 0 and 65535 when any
+  __u16 port_last[2];
+  __u32 pad[2];
+};
+#define PS_RULE_SKIP 0xff
+
+// How many entries one policy may have, by instruction level: without may_goto the verifier walks every turn.
+#define PS_RULES_MAX_may_goto 131072
+#define PS_RULES_MAX_atomics 4096
+#define PS_RULES_MAX_basic 4096
+#if defined(PS_LEVEL_may_goto)
+#define PS_RULES_MAX PS_RULES_MAX_may_goto
+#elif defined(PS_LEVEL_atomics)
+#define PS_RULES_MAX PS_RULES_MAX_atomics
+#elif defined(PS_LEVEL_basic)
+#define PS_RULES_MAX PS_RULES_MAX_basic
+#endif

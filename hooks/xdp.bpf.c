@@ -1,0 +1,28 @@
+// The ingress of an interface: the order of stages and nothing else.
+#include "features/sets/contains.bpf.h"
+#include "features/policy/stage.bpf.h"
+
+SEC("xdp.frags")
+int penstock_xdp(struct xdp_md *ctx)
+{
+  struct ps_packet *p = packet_scratch();
+  if (!p)
+    return PS_ABORTED;
+  trace_begin();
+  switch (packet_parse(ctx, p)) {
+  case PS_REASON_MALFORMED:
+    count(hook_const.slot_malformed, p->length);
+    return hook_const.malformed;
+  case PS_REASON_NOT_IP:
+    count(hook_const.slot_not_ip, p->length);
+    return PS_PASS;
+  default:
+    break;
+  }
+  if (policy_const.count)
+    return policy_stage(ctx, p);
+  count(hook_const.slot_no_policy, p->length);
+  return PS_PASS;
+}
+
+const char program_license[] SEC("license") = "GPL";
