@@ -26,14 +26,14 @@ class Datapath {
   static Result<Datapath> load(const Config& config, const std::string& interface, const Options& options);
 
   // One frame, at least 14 bytes.  `linear`: how many bytes lie in the frame's first piece (0: as many as fit).
-  // Fails when the kernel refuses the run, when the program changed a byte or the length, when the sum of all counters
-  // did not grow by the exits, or when the XDP code contradicts the deciding exit.
+  // Fails when the kernel refuses the run, when the program changed a byte or the length, when the counters are
+  // not the sum of the exits so far, or when the XDP code contradicts the deciding exit.
   Result<model::Outcome> run(std::span<const uint8_t> frame, size_t linear = 0);
 
   // What the program parsed of the last frame.
   Result<ps_packet> parsed() const;
 
-  uint32_t verified_instructions() const;  // as the kernel counted them
+  Result<uint32_t> verified_instructions() const;  // as the kernel counted them
   int program() const { return loaded_.program(0); }
 
  private:
@@ -41,9 +41,9 @@ class Datapath {
   Loaded loaded_;
   std::vector<Slot> slots_;
   Mapping trace_, counters_;
-  size_t counter_count_ = 0;
+  size_t stride_ = 0;
+  std::vector<ps_counter> expected_;  // by slot, of all runs so far
   std::vector<uint8_t> out_;
-  ps_counter expected_{};
 };
 
 // Levels whose opcodes this kernel knows, best first.
