@@ -5,12 +5,14 @@
 #include "app/config.h"
 #include "core/plan/image.h"
 #include "core/plan/revisions.h"
+#include "features/policy/tables.h"
 
 namespace penstock {
 
 // What earlier revisions gave out and still hold.
 struct Known {
   std::vector<Slot> slots;
+  size_t rule_entries = PS_RULES_MAX_may_goto;  // that one policy may have on this kernel
 };
 
 Result<Image> compile(const Config& config, const Known& known = {});
