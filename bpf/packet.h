@@ -20,10 +20,10 @@ enum ps_packet_flags {
   PS_LATER_FRAGMENT = 1 << 3,  // no transport header here
   PS_PORTS = 1 << 4,           // TCP or UDP, ports known
   PS_ICMP = 1 << 5,            // ICMP over IPv4 or ICMPv6 over IPv6, type and code known
-  PS_QUOTES = 1 << 6,          // an ICMP error: a packet is quoted behind the transport header
+  PS_QUOTES = 1 << 6,          // an ICMP error: the packet it is about is quoted eight bytes behind `transport`
 };
 
-// What a rule can ask of a datagram.  The packet itself has one, and so has a packet quoted in an ICMP error.
+// What a rule can ask of a datagram.
 struct ps_datagram {
   struct ps_address address[2];  // by enum ps_side
   __u16 port[2];                 // by enum ps_side, host order; 0 without PS_PORTS
@@ -56,5 +56,4 @@ struct ps_packet {
   __u16 vlan[2];                // tag control information, outer first, host order; valid below `vlans`
   __u32 pad;
   struct ps_set_memo sets[2];   // by enum ps_side
-  struct ps_datagram quoted;    // valid after packet_parse_quoted() returned 0
 };

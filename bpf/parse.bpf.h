@@ -149,13 +149,13 @@ static __always_inline int packet_is_extension(__u8 header)
 
 // Walks IPv6 extension headers from `transport` on; moves transport and protocol to what follows them.
 // A function of its own, so that the verifier walks it once.
-__noinline int packet_extensions(struct xdp_md *ctx, __u32 quoted)
+__noinline int packet_extensions(struct xdp_md *ctx)
 {
   struct packet_copy copy;
   struct ps_packet *p = packet_scratch();
   if (!p)
     return PS_REASON_MALFORMED;
-  struct ps_datagram *d = quoted ? &p->quoted : &p->outer;
+  struct ps_datagram *d = &p->outer;
   __u32 at = d->transport;
   __u8 next = d->protocol;
   for (int i = 0; i < PACKET_EXTENSIONS && packet_is_extension(next); i++) {
@@ -184,8 +184,7 @@ __noinline int packet_extensions(struct xdp_md *ctx, __u32 quoted)
   return packet_is_extension(next) ? PS_REASON_MALFORMED : PS_REASON_NONE;
 }
 
-static __always_inline enum ps_reason packet_ipv6(struct xdp_md *ctx, struct ps_datagram *d, __u32 quoted, __u32 at,
-                                                  __u32 length)
+static __always_inline enum ps_reason packet_ipv6(struct xdp_md *ctx, struct ps_datagram *d, __u32 at, __u32 length)
 {
   struct packet_copy copy;
   const struct packet_ipv6 *ip = packet_header(ctx, at, sizeof *ip, &copy);
@@ -207,11 +206,11 @@ static __always_inline enum ps_reason packet_ipv6(struct xdp_md *ctx, struct ps_
   d->protocol = ip->next_header;
   d->hop_limit = ip->hop_limit;
   d->flags = PS_IPV6;
-  return packet_is_extension(d->protocol) ? packet_extensions(ctx, quoted) : PS_REASON_NONE;
+  return packet_is_extension(d->protocol) ? packet_extensions(ctx) : PS_REASON_NONE;
 }
 
-static __always_inline enum ps_reason packet_datagram(struct xdp_md *ctx, struct ps_datagram *d, __u32 quoted,
-                                                      __be16 type, __u32 at, __u32 length)
+static __always_inline enum ps_reason packet_datagram(struct xdp_md *ctx, struct ps_datagram *d, __be16 type,
+                                                      __u32 at, __u32 length)
 {
   enum ps_reason reason;
   d->port[PS_SOURCE] = 0;
@@ -219,7 +218,7 @@ static __always_inline enum ps_reason packet_datagram(struct xdp_md *ctx, struct
   if (type == bpf_htons(ETH_P_IP))
     reason = packet_ipv4(ctx, d, at, length);
   else if (type == bpf_htons(ETH_P_IPV6))
-    reason = packet_ipv6(ctx, d, quoted, at, length);
+    reason = packet_ipv6(ctx, d, at, length);
   else
     return PS_REASON_NOT_IP;
   if (reason || d->flags & PS_LATER_FRAGMENT)
@@ -265,5 +264,5 @@ static __always_inline enum ps_reason packet_parse(struct xdp_md *ctx, struct ps
       at += 4;
     }
   }
-  return packet_datagram(ctx, &p->outer, 0, type, at, p->length);
+  return packet_datagram(ctx, &p->outer, type, at, p->length);
 }

@@ -20,21 +20,19 @@ SlotTable::SlotTable(std::vector<Slot> known) {
 uint32_t SlotTable::intern(Slot slot) {
   const auto [entry, added] = numbers_.try_emplace(slot.key(), 0);
   if (added) {
-    const auto free = std::find(taken_.begin(), taken_.end(), false);
-    entry->second = static_cast<uint32_t>(std::distance(taken_.begin(), free));
-    if (free == taken_.end())
-      taken_.push_back(true);
-    else
-      *free = true;
+    while (free_ < taken_.size() && taken_[free_]) ++free_;
+    if (free_ == taken_.size()) taken_.push_back(false);
+    taken_[free_] = true;
+    entry->second = free_;
   }
   slot.number = entry->second;
-  if (!find(slot.number)) used_.push_back(slot);
+  if (place_.try_emplace(slot.number, used_.size()).second) used_.push_back(slot);
   return slot.number;
 }
 
 const Slot* SlotTable::find(uint32_t number) const {
-  const auto found = std::find_if(used_.begin(), used_.end(), [&](const Slot& s) { return s.number == number; });
-  return found == used_.end() ? nullptr : &*found;
+  const auto found = place_.find(number);
+  return found == place_.end() ? nullptr : &used_[found->second];
 }
 
 uint32_t SlotTable::end() const { return static_cast<uint32_t>(taken_.size()); }

@@ -34,7 +34,9 @@ class SlotTable {
 
  private:
   std::map<std::string, uint32_t> numbers_;
-  std::vector<bool> taken_;
+  std::vector<bool> taken_;            // by number
+  uint32_t free_ = 0;                  // none below is free
+  std::map<uint32_t, size_t> place_;   // in used_, by number
   std::vector<Slot> used_;
 };
 

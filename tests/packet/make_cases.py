@@ -1,0 +1,175 @@
+#!/usr/bin/python3
+"""Fixed packet cases, built and dissected by scapy: one JSON object a line.
+
+Each case says what must become of the packet under cases.yaml.  `parsed` is what scapy, not we, reads from the bytes.
+"""
+import json
+
+from scapy.all import (ARP, GRE, ICMP, IP, IPv6, TCP, UDP, Dot1AD, Dot1Q, Ether, Raw, DHCP6_Advertise, ICMPv6EchoRequest,
+                       ICMPv6ND_NS, ICMPv6ND_RA, IPOption_NOP, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop,
+                       IPv6ExtHdrRouting, PadN)
+from scapy.layers.ipsec import AH
+
+ETHER = Ether(dst="02:00:00:00:00:01", src="02:00:00:00:00:02")
+OUT4, ADMIN4, BAD4, ME4 = "192.0.2.7", "203.0.113.5", "198.51.100.77", "192.0.2.200"
+OUT6, ADMIN6, BAD6, ME6 = "2001:db9::7", "2001:db8:1::5", "2001:db8:bad:1::2", "2001:db8::200"
+v4 = lambda src=OUT4, **k: IP(src=src, dst=ME4, **k)
+v6 = lambda src=OUT6, **k: IPv6(src=src, dst=ME6, **k)
+tcp = lambda port, **k: TCP(sport=40000, dport=port, **k)
+
+
+def dissect(raw, ethernet):
+    """The fields of the outermost IP packet, as scapy sees them."""
+    first = Ether(raw) if ethernet else (IP(raw) if raw[0] >> 4 == 4 else IPv6(raw))
+    vlans = [l for l in first.iterpayloads() if isinstance(l, (Dot1Q, Dot1AD))]
+    ip = next((l for l in first.iterpayloads() if isinstance(l, (IP, IPv6))), None)
+    if ip is None:
+        return None
+    out = {"source": ip.src, "destination": ip.dst, "vlans": [(v.prio << 13) | (v.id << 12) | v.vlan for v in vlans],
+           "hop_limit": ip.ttl if isinstance(ip, IP) else ip.hlim, "ports": None, "icmp": None}
+    layer, later, first_fragment = ip, False, False
+    if isinstance(ip, IP):
+        out["protocol"] = ip.proto
+        later, first_fragment = ip.frag > 0, ip.frag == 0 and bool(ip.flags.MF)
+    else:
+        while hasattr(layer, "nh"):
+            out["protocol"] = layer.nh
+            if isinstance(layer, IPv6ExtHdrFragment):
+                later, first_fragment = layer.offset > 0, layer.offset == 0 and layer.m == 1
+                if later:
+                    break
+            layer = layer.payload
+    out["later"], out["first"] = later, first_fragment
+    if not later:
+        upper = next((l for l in ip.iterpayloads() if isinstance(l, (TCP, UDP))), None)
+        if upper is not None and out["protocol"] in (6, 17):
+            out["ports"] = [upper.sport, upper.dport]
+            if isinstance(upper, TCP):
+                out["tcp_flags"] = int(upper.flags) & 0xFF
+        if out["protocol"] == 1 and ICMP in ip:
+            out["icmp"] = [ip[ICMP].type, ip[ICMP].code]
+    return out
+
+
+def case(name, packet, verdict, reason, rule="", on="wan", ethernet=True, exits=None, parse=True, cut=0, patch=None, linear=0):
+    raw = bytearray(bytes(packet))
+    for at, value in (patch or {}).items():
+        raw[at] = value
+    raw = bytes(raw[:len(raw) - cut])
+    if ethernet and len(raw) < 14 or len(raw) < 14:
+        raw = raw.ljust(14, b"\0")
+    parse = parse and reason not in ("malformed", "not-ip")
+    policy = {"wan": "edge", "lenient": "edge", "audited": "watch"}.get(on, "")
+    exits = exits or [[verdict, reason, policy if reason not in ("malformed", "not-ip", "no-policy") else "", rule]]
+    print(json.dumps({"name": name, "on": on, "ethernet": ethernet, "linear": linear, "hex": raw.hex(),
+                      "verdict": "pass" if verdict == "audit" else verdict, "exits": exits,
+                      "parsed": dissect(raw, ethernet) if parse else None}))
+
+
+# Rules, one by one.
+case("web", ETHER / v4() / tcp(443, flags="S"), "pass", "rule", "web")
+case("web6", ETHER / v6() / tcp(80, flags="SA"), "pass", "rule", "web")
+case("default", ETHER / v4() / tcp(25), "drop", "default")
+case("default6", ETHER / v6() / tcp(25), "drop", "default")
+case("set", ETHER / v4(ADMIN4) / tcp(25), "pass", "rule", "admins")
+case("set6", ETHER / v6(ADMIN6) / tcp(25), "pass", "rule", "admins")
+case("first address of a set", ETHER / v4("203.0.113.0") / tcp(25), "pass", "rule", "admins")
+case("last address of a set", ETHER / v4("203.0.113.15") / tcp(25), "pass", "rule", "admins")
+case("one behind a set", ETHER / v4("203.0.113.16") / tcp(25), "drop", "default")
+case("bad", ETHER / v4(BAD4) / tcp(443), "drop", "rule", "bad")
+case("bad6", ETHER / v6(BAD6) / tcp(443), "drop", "rule", "bad")
+case("bad by its own prefix", ETHER / v4("192.0.2.66") / tcp(443), "drop", "rule", "bad")
+case("in none of three", ETHER / v4() / tcp(8443), "drop", "rule", "outsiders")
+case("in one of three", ETHER / v4("10.1.2.3") / tcp(8443), "pass", "rule", "private")
+case("udp ports", ETHER / v4() / UDP(sport=5000, dport=6000), "pass", "rule", "high")
+case("udp source below", ETHER / v4() / UDP(sport=1023, dport=6000), "drop", "default")
+case("udp destination excluded", ETHER / v4() / UDP(sport=5000, dport=5353), "drop", "default")
+case("udp last port", ETHER / v6() / UDP(sport=65535, dport=65535), "pass", "rule", "high")
+case("ping", ETHER / v4() / ICMP(), "pass", "rule", "ping")
+case("icmp in IPv6 is not icmp", ETHER / v6(nh=1) / ICMP(), "drop", "default", parse=False)
+case("ping6", ETHER / v6() / ICMPv6EchoRequest(), "pass", "rule", "ping6")
+case("gre", ETHER / v4() / GRE() / IP(src="10.0.0.1", dst="10.0.0.2") / tcp(80), "pass", "rule", "tunnel")
+case("no policy", ETHER / v4() / tcp(25), "pass", "no-policy", on="bare")
+case("arp", ETHER / ARP(), "pass", "not-ip")
+case("length field", Ether(type=46) / Raw(b"\x42" * 46), "pass", "not-ip")
+
+# Kept under default: drop.
+case("neighbour solicitation", ETHER / IPv6(src="fe80::2", dst="ff02::1:ff00:200", hlim=255) / ICMPv6ND_NS(tgt="fe80::200"), "pass", "kept-nd")
+case("router advertisement", ETHER / IPv6(src="fe80::2", dst="ff02::1", hlim=255) / ICMPv6ND_RA(), "pass", "kept-nd")
+case("a rule drops nd", ETHER / IPv6(src="fe80::bad", dst="ff02::1", hlim=255) / ICMPv6ND_RA(), "drop", "rule", "no-ra")
+case("forwarded nd", ETHER / IPv6(src="fe80::2", dst="ff02::1", hlim=254) / ICMPv6ND_RA(), "drop", "default")
+case("dhcp reply", ETHER / IP(src="192.0.2.1", dst="255.255.255.255") / UDP(sport=67, dport=68) / Raw(b"x" * 240), "pass", "kept-dhcp")
+case("dhcp request", ETHER / IP(src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67) / Raw(b"x" * 240), "drop", "default")
+case("dhcpv6 reply", ETHER / IPv6(src="fe80::2", dst="fe80::200") / UDP(sport=547, dport=546) / DHCP6_Advertise(), "pass", "kept-dhcp")
+case("dhcpv6 ports in IPv4", ETHER / v4() / UDP(sport=547, dport=546), "drop", "default")
+
+# Audit, and several policies on one hook.
+case("audit rule", ETHER / v4() / tcp(22), "audit", "rule", "ssh", on="audited")
+case("audit default", ETHER / v4() / tcp(25), "audit", "default", on="audited")
+case("audit accept", ETHER / v4() / tcp(80), "pass", "rule", "web", on="audited")
+case("first policy drops", ETHER / v4() / tcp(22), "drop", "rule", on="double", exits=[["drop", "rule", "first", "ssh"]])
+case("three policies accept", ETHER / v4() / tcp(80), "pass", "default", on="double",
+     exits=[["pass", "rule", "first", "web"], ["audit", "default", "second", ""], ["pass", "default", "third", ""]])
+case("third policy drops", ETHER / v4(BAD4) / tcp(80), "drop", "rule", on="double",
+     exits=[["pass", "rule", "first", "web"], ["audit", "default", "second", ""], ["drop", "rule", "third", "web"]])
+
+# Below IP.
+case("vlan", ETHER / Dot1Q(vlan=5, prio=3) / v4() / tcp(80), "pass", "rule", "web")
+case("two tags", ETHER / Dot1AD(vlan=100) / Dot1Q(vlan=7) / v6() / tcp(80), "pass", "rule", "web")
+case("three tags", ETHER / Dot1AD(vlan=1) / Dot1Q(vlan=2) / Dot1Q(vlan=3) / v4() / tcp(25), "pass", "not-ip")
+case("truncated tag", ETHER / Dot1Q(vlan=5) / v4(), "drop", "malformed", cut=22)
+case("no Ethernet", v4() / tcp(80), "pass", "rule", "web", ethernet=False)
+case("no Ethernet 6", v6() / tcp(25), "drop", "default", ethernet=False)
+case("no Ethernet, neither", Raw(b"\x50" * 40), "pass", "not-ip", ethernet=False)
+case("padding", ETHER / v4() / tcp(80) / Raw(b""), "pass", "rule", "web")
+case("padding behind", Raw(bytes(ETHER / v4() / tcp(80)) + b"\0" * 6), "pass", "rule", "web")
+
+# IPv4.
+case("options", ETHER / v4(options=[IPOption_NOP()] * 40) / tcp(80), "pass", "rule", "web")
+case("ihl 4", ETHER / v4() / tcp(80), "drop", "malformed", patch={14: 0x44})
+case("version 5", ETHER / v4() / tcp(80), "drop", "malformed", patch={14: 0x55})
+case("header beyond the total", ETHER / v4() / tcp(80), "drop", "malformed", patch={17: 19})
+case("total beyond the frame", ETHER / v4() / tcp(80), "drop", "malformed", cut=1)
+case("malformed passes", ETHER / v4() / tcp(80), "pass", "malformed", cut=1, on="lenient")
+case("truncated header", ETHER / v4(), "drop", "malformed", cut=1)
+case("tcp cut by the total", ETHER / v4(len=39) / tcp(80), "drop", "malformed")
+case("tcp offset 4", ETHER / v4() / tcp(80, dataofs=4), "drop", "malformed")
+case("tcp offset beyond", ETHER / v4() / tcp(80, dataofs=6), "drop", "malformed")
+case("udp length beyond", ETHER / v4() / UDP(sport=5000, dport=6000, len=9), "drop", "malformed")
+case("udp length 7", ETHER / v4() / UDP(sport=5000, dport=6000, len=7), "drop", "malformed")
+case("udp length short of ip", ETHER / v4() / UDP(sport=5000, dport=6000, len=8) / Raw(b"xx"), "pass", "rule", "high")
+case("icmp truncated", ETHER / v4(proto=1) / Raw(b"\x08\0\0\0\0\0\0"), "drop", "malformed")
+case("first fragment", ETHER / v4(flags="MF") / tcp(80), "pass", "rule", "web")
+case("first fragment of udp", ETHER / v4(flags="MF") / UDP(sport=5000, dport=6000, len=4000), "pass", "rule", "high")
+case("later fragment has no ports", ETHER / v4(frag=185, proto=6) / Raw(bytes(tcp(80))), "drop", "default")
+case("later fragment of a set", ETHER / v4(ADMIN4, frag=185, proto=6) / Raw(b"xy"), "pass", "rule", "admins")
+case("tcp at offset 1", ETHER / v4(ADMIN4, frag=1, proto=6) / Raw(b"x" * 20), "drop", "malformed")
+case("udp at offset 1", ETHER / v4(ADMIN4, frag=1, proto=17) / Raw(b"x" * 20), "pass", "rule", "admins")
+
+# IPv6.
+EXTENSIONS = IPv6ExtHdrHopByHop(options=[PadN(optdata=b"\0" * 4)]) / IPv6ExtHdrRouting(addresses=[]) / IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 12)])
+case("extensions", ETHER / v6() / EXTENSIONS / tcp(443), "pass", "rule", "web")
+case("ah", ETHER / v6(nh=51) / AH(nh=6, payloadlen=4, icv=b"\0" * 12) / tcp(443), "pass", "rule", "web", parse=False)
+eight = v6()
+for _ in range(8):
+    eight = eight / IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 4)])
+case("eight extensions", ETHER / eight / tcp(443), "pass", "rule", "web")
+case("nine extensions", ETHER / eight / IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 4)]) / tcp(443), "drop", "malformed")
+case("first fragment 6", ETHER / v6() / IPv6ExtHdrFragment(m=1, id=7) / tcp(443), "pass", "rule", "web")
+case("atomic fragment", ETHER / v6() / IPv6ExtHdrFragment(id=7) / tcp(443), "pass", "rule", "web")
+case("later fragment 6", ETHER / v6() / IPv6ExtHdrFragment(nh=6, offset=100, m=1) / Raw(bytes(tcp(443))), "drop", "default")
+case("tcp at offset 1, 6", ETHER / v6(ADMIN6) / IPv6ExtHdrFragment(nh=6, offset=1) / Raw(b"x" * 24), "drop", "malformed")
+case("payload beyond", ETHER / v6(plen=21) / tcp(443), "drop", "malformed")
+case("extension beyond", ETHER / v6(nh=60) / Raw(b"\x06\x01" + b"\0" * 6), "drop", "malformed")
+case("payload length 0", ETHER / v6(plen=0) / tcp(443), "drop", "malformed")
+case("mapped address on the wire", ETHER / v6("::ffff:203.0.113.5") / tcp(443), "drop", "malformed")
+case("no next header", ETHER / v6(nh=59), "drop", "default")
+
+# Large frames, in several pieces.
+big = ETHER / v4() / tcp(80) / Raw(b"x" * (9000 - 54))
+case("9,000 bytes", big, "pass", "rule", "web")
+case("9,000 bytes, one missing", big, "drop", "malformed", cut=1)
+case("9,000 bytes 6", ETHER / v6() / EXTENSIONS / UDP(sport=5000, dport=6000) / Raw(b"x" * 8850), "pass", "rule", "high")
+for linear in (14, 15, 33, 34, 40, 53, 54):
+    case(f"first piece of {linear} bytes", big, "pass", "rule", "web", linear=linear)
+case("headers in pieces 6", ETHER / Dot1Q(vlan=9) / v6() / EXTENSIONS / tcp(443), "pass", "rule", "web", linear=16)
