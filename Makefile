@@ -22,5 +22,9 @@ demo: build                             ## hold back a flood in a lab of network
 bench: build                            ## the table of figures, and build/bench.json
 	@bench/run $(BUILD)
 
+fuzz: build                             ## each fuzzer for FUZZ_SECONDS (60)
+	@cmake -S . -B $(BUILD) -DFUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) --log-level=WARNING
+	@cmake --build $(BUILD) -j 1 --target fuzz
+
 clean:
 	@rm -rf $(BUILD)

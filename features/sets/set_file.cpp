@@ -18,7 +18,8 @@ namespace penstock {
 namespace {
 
 constexpr size_t block_size = 256u << 10;
-constexpr size_t longest_line = 4096;   // bytes; a comment may be long, an address never is
+constexpr size_t longest_line = 4096;  // bytes; a comment may be long, an address never is
+constexpr size_t longest_shown = 64;    // bytes of a word in a message
 
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
 
@@ -57,7 +58,6 @@ class LineParser {
     size_t start = 0;
     while (start < text.size() && is_blank(text[start])) ++start;
     size_t end = std::min(text.find('#', start), text.size());
-    if (end == text.size() && text.size() > longest_line) return bad(text.substr(0, 64), 0, 64, {PrefixError::syntax, {}});
     while (end > start && is_blank(text[end - 1])) --end;
     if (start == end) {
       if (text.find('\0') != text.npos) binary_ = number_;
@@ -69,6 +69,8 @@ class LineParser {
       prefixes_.push_back(parsed.prefix);
     else if (text.find('\0') != text.npos)
       binary_ = number_;
+    else if (text.size() > longest_line)
+      bad(text.substr(0, longest_shown), 0, longest_shown, parsed);
     else
       bad(text, start, word.size(), parsed);
   }
@@ -86,7 +88,7 @@ class LineParser {
     };
     Diagnostic& d = bad_.emplace();
     const std::string_view word = text.substr(start, length);
-    d.message = prefix_problem(parsed, word.substr(0, 64), d.hint);
+    d.message = prefix_problem(parsed, word.substr(0, longest_shown), d.hint);
     d.at = {name_, number_, columns(text.substr(0, start)) + 1, std::max<uint32_t>(1, columns(word))};
     while (!text.empty() && text.back() == '\r') text.remove_suffix(1);
     d.source_line = text;

@@ -1,7 +1,6 @@
 #include "features/sets/table.h"
 
 #include <algorithm>
-#include <tuple>
 
 #include "features/sets/intervals.h"
 
@@ -40,7 +39,11 @@ std::vector<Element> widest(std::span<const Element> sorted, std::size_t limit)
 void sort_elements(std::span<Element> elements)
 {
     const auto before = [](const Element& a, const Element& b) {
-        return std::tie(a.ipv6, a.hi, a.lo, a.length) < std::tie(b.ipv6, b.hi, b.lo, b.length);
+        if (a.ipv6 != b.ipv6)
+            return b.ipv6;
+        if (a.hi != b.hi)
+            return a.hi < b.hi;
+        return a.lo != b.lo ? a.lo < b.lo : a.length < b.length;
     };
     if (!std::is_sorted(elements.begin(), elements.end(), before))
         std::stable_sort(elements.begin(), elements.end(), before);

@@ -46,7 +46,7 @@ Element element(bool ipv6, Words a, unsigned length, std::uint32_t id)
 
 // Builds the set, places it between other lines and compares lookups with the model: at the edges of
 // every prefix (or of `edges` of them), around them, and at random.
-void compare(std::vector<Element> elements, Ids ids, std::uint32_t expected_kind, Random& random, std::size_t edges = 2000)
+void compare(std::vector<Element> elements, Ids ids, std::uint32_t expected_kind, Random& random, std::size_t edges = 400)
 {
     ASSERT_FALSE(elements.empty());
     const bool ipv6 = elements[0].ipv6;
@@ -105,7 +105,7 @@ void compare(std::vector<Element> elements, Ids ids, std::uint32_t expected_kind
         if (testing::Test::HasFatalFailure())
             return;
     }
-    for (int i = 0; i < 2000; ++i)
+    for (int i = 0; i < 500; ++i)
         check({random(), random()});
     for (const Words a : {Words{0, 0}, Words{~0ULL, ~0ULL}, Words{1ULL << 63, 0}, Words{(1ULL << 63) - 1, ~0ULL},
                           Words{1ULL << 62, 0}, Words{3ULL << 62, 0}})
@@ -131,7 +131,7 @@ class SetTable : public testing::TestWithParam<unsigned> {
 protected:
     Random random{GetParam()};
 };
-INSTANTIATE_TEST_SUITE_P(Seeds, SetTable, testing::Range(1U, 6U));
+INSTANTIATE_TEST_SUITE_P(Seeds, SetTable, testing::Range(1U, 4U));
 
 TEST_P(SetTable, LinearUpToSixteen)
 {
@@ -266,12 +266,11 @@ TEST(SetTableBuild, LastOfEqualPrefixesDecides)
     EXPECT_EQ(set_lookup(&set, 0, 0x0b00000000000000ULL, 0), 0U);
 }
 
-TEST(SetTableBuild, MillionOfEachFamily)
+TEST(SetTableBuild, VeryMany)
 {
     Random random{7};
-    compare(random_set(random, false, 1'000'000, 24, 32), Ids::no, SET_BITMAP, random, 20000);
-    compare(random_set(random, false, 1'000'000, 32, 32), Ids::yes, SET_SLOTS, random, 20000);
-    compare(random_set(random, true, 1'000'000, 32, 128), Ids::yes, SET_TREE, random, 20000);
+    compare(random_set(random, false, 1'000'000, 24, 32), Ids::no, SET_BITMAP, random, 5000);
+    compare(random_set(random, true, 200'000, 32, 128), Ids::no, SET_TREE, random, 5000);
 }
 
 TEST(SetHits, CountsOnTheLaneOfTheCpu)

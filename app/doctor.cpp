@@ -1,0 +1,175 @@
+#include "app/doctor.h"
+
+#include <fmt/format.h>
+#include <linux/capability.h>
+#include <linux/magic.h>
+#include <sys/statfs.h>
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <fstream>
+#include <string>
+
+#include "core/kernel/device.h"
+#include "core/kernel/links.h"
+#include "core/kernel/objects.h"
+
+namespace penstock {
+namespace {
+
+using Checks = std::vector<Check>;
+
+std::string first_line(const char* path) {
+  std::ifstream in(path);
+  std::string line;
+  std::getline(in, line);
+  return line;
+}
+
+void check_kernel(Checks& out) {
+  utsname system{};
+  uname(&system);
+  const auto level = kernel_level();
+  if (!level) {
+    out.push_back({Health::fail, "kernel", fmt::format("{}: no program can be loaded: {}", system.release, level.error().message()),
+                   "run as root, on a kernel of 5.10 or later"});
+    return;
+  }
+  out.push_back({Health::ok, "kernel", fmt::format("{}, instruction level {}", system.release, level_name(*level))});
+}
+
+void check_btf(Checks& out) {
+  if (std::ifstream("/sys/kernel/btf/vmlinux").good())
+    out.push_back({Health::ok, "btf", "/sys/kernel/btf/vmlinux"});
+  else
+    out.push_back({Health::warn, "btf", "this kernel has no BTF of its own", "tools show less; use a kernel built with CONFIG_DEBUG_INFO_BTF"});
+}
+
+void check_bpffs(Checks& out) {
+  struct statfs fs{};
+  if (::statfs("/sys/fs/bpf", &fs) == 0 && static_cast<unsigned long>(fs.f_type) == BPF_FS_MAGIC)
+    out.push_back({Health::ok, "bpffs", "/sys/fs/bpf"});
+  else
+    out.push_back({Health::warn, "bpffs", "/sys/fs/bpf is not mounted", "penstock mounts it at the first apply; to have it at boot: mount -t bpf bpf /sys/fs/bpf"});
+}
+
+void check_capabilities(Checks& out) {
+  std::ifstream in("/proc/self/status");
+  uint64_t effective = 0;
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("CapEff:")) effective = std::stoull(line.substr(7), nullptr, 16);
+  const auto has = [&](unsigned capability) { return (effective >> capability & 1) != 0; };
+  std::string missing;
+  if (!has(CAP_NET_ADMIN)) missing += " CAP_NET_ADMIN";
+  if (!has(CAP_BPF) && !has(CAP_SYS_ADMIN)) missing += " CAP_BPF";
+  if (!has(CAP_PERFMON) && !has(CAP_SYS_ADMIN)) missing += " CAP_PERFMON";
+  if (missing.empty())
+    out.push_back({Health::ok, "capabilities", "programs may be loaded and attached"});
+  else
+    out.push_back({Health::fail, "capabilities", "missing:" + missing, "run as root"});
+}
+
+void check_jit(Checks& out) {
+  const std::string enabled = first_line("/proc/sys/net/core/bpf_jit_enable");
+  if (enabled.empty() || enabled != "0")  // a kernel built with BPF_JIT_ALWAYS_ON has no choice to show
+    out.push_back({Health::ok, "jit", enabled.empty() ? "not to be switched off" : "on"});
+  else
+    out.push_back({Health::warn, "jit", "off: programs are interpreted, several times slower", "sysctl net.core.bpf_jit_enable=1"});
+}
+
+// Whether the program was loaded by penstock: all of ours have this name.
+bool is_ours(const std::string& name) { return name.starts_with("penstock_"); }
+
+std::string program_name(uint32_t id) {
+  const auto program = program_by_id(id);
+  if (!program) return {};
+  const auto info = program_info(program->get());
+  return info ? info->name : "";
+}
+
+void check_xdp(Checks& out, const Device& device) {
+  const std::string name = device.name + " xdp";
+  const auto attached = query_xdp(device.ifindex);
+  if (!attached) {
+    out.push_back({Health::warn, name, attached.error().message()});
+  } else if (attached->program == 0) {
+    out.push_back({Health::ok, name, "free"});
+  } else if (is_ours(program_name(attached->program))) {
+    out.push_back({attached->mode == XdpAttach::native ? Health::ok : Health::warn, name,
+                   fmt::format("penstock's program {}, {}", attached->program, attach_name(attached->mode)),
+                   attached->mode == XdpAttach::native ? "" : "generic XDP costs several times more; `xdp: native` shows why the driver refuses"});
+  } else {
+    out.push_back({Health::fail, name, fmt::format("taken by {}", describe_program(attached->program)),
+                   fmt::format("remove it with its own tool (or `ip link set dev {} xdp off`), or leave {} out of the file", device.name, device.name)});
+  }
+}
+
+void check_tc(Checks& out, const Device& device) {
+  const std::string name = device.name + " tc";
+  const auto programs = tc_programs(device);
+  if (!programs) {
+    out.push_back({Health::warn, name, programs.error().message()});
+    return;
+  }
+  std::string order;
+  for (const TcProgram& p : *programs)
+    order += fmt::format("{}{} {}: {} `{}`", order.empty() ? "" : ", then ", p.tcx ? "tcx" : "filter", p.ingress ? "ingress" : "egress", p.id, p.name);
+  if (!order.empty()) out.push_back({Health::ok, name, "behind XDP run " + order});
+}
+
+// Offloads that act before XDP.
+void check_offloads(Checks& out, const Device& device, const DeviceInfo& info) {
+  const auto off = [&](std::optional<bool> active, const char* feature, const char* harm) {
+    if (active.value_or(false))
+      out.push_back({Health::warn, device.name + " " + feature, harm, fmt::format("ethtool -K {} {} off", device.name, feature)});
+  };
+  off(info.lro, "lro", "merges frames before XDP sees them");
+  off(info.gro_hw, "rx-gro-hw", "merges frames before XDP sees them");
+  off(info.vlan_strip, "rx-vlan-offload", "takes VLAN tags away before XDP sees them");
+}
+
+void check_device(Checks& out, const Device& device) {
+  const auto info = device_info(device);
+  if (!info) {
+    out.push_back({Health::fail, device.name, info.error().message()});
+    return;
+  }
+  constexpr uint32_t page_limit = 3506, frame_limit = 9000;
+  std::string finding = fmt::format("driver {}, mtu {}, {}", info->driver.empty() ? "none" : info->driver, info->mtu, info->up ? "up" : "down");
+  if (info->channels) finding += fmt::format(", {} receive queue{}", *info->channels, *info->channels == 1 ? "" : "s");
+  if (!info->ethernet) finding += ", no Ethernet header";
+  if (info->driver.empty())
+    out.push_back({Health::warn, device.name, finding, "without a driver of its own only generic XDP is possible"});
+  else
+    out.push_back({Health::ok, device.name, finding});
+  if (info->mtu > frame_limit && device.name != "lo")
+    out.push_back({Health::warn, device.name + " mtu", fmt::format("{} is more than {}", info->mtu, frame_limit), fmt::format("ip link set dev {} mtu {}", device.name, frame_limit)});
+  else if (info->mtu > page_limit && device.name != "lo")
+    out.push_back({Health::warn, device.name + " mtu", fmt::format("{}: a driver that cannot split frames refuses native XDP above some {}", info->mtu, page_limit),
+                   fmt::format("if the attach fails: ip link set dev {} mtu {}", device.name, page_limit)});
+  check_offloads(out, device, *info);
+  check_xdp(out, device);
+  check_tc(out, device);
+}
+
+}  // namespace
+
+const char* health_name(Health health) { return health == Health::ok ? "ok" : health == Health::warn ? "warn" : "fail"; }
+
+std::vector<Check> doctor(const std::vector<std::string>& devices) {
+  Checks out;
+  check_kernel(out);
+  check_btf(out);
+  check_bpffs(out);
+  check_capabilities(out);
+  check_jit(out);
+  const std::vector<Device> present = list_devices();
+  for (const std::string& name : devices)
+    if (std::ranges::none_of(present, [&](const Device& d) { return d.name == name; }))
+      out.push_back({Health::fail, name, "no such device", "ip link shows what there is"});
+  for (const Device& device : present)
+    if (devices.empty() ? device.name != "lo" : std::ranges::find(devices, device.name) != devices.end()) check_device(out, device);
+  return out;
+}
+
+}  // namespace penstock

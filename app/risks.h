@@ -1,0 +1,29 @@
+// What a candidate would take away from whoever applies it, found by running packets through its programs.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "app/replay.h"
+#include "core/plan/attachments.h"
+
+namespace penstock {
+
+struct Risk {
+  std::string name;   // "lose-ssh", "lose-nd", "lose-dhcp", "lose-replies"
+  std::string lost;   // "the SSH connection of 203.0.113.9:50022 on eth0"
+  std::string by;     // "rule edge/bad", "the default of policy edge"
+  Location at;        // of the rule or default
+};
+
+// Runs on `target` (opened with World::live) what the devices of `attachments` receive now or will:
+//   lose-ssh      the next packet (ACK) and a new SYN of every connection that sshd owns, and a SYN of config.management
+//   lose-nd       neighbour solicitation and advertisement, router advertisement
+//   lose-dhcp     a DHCPv4 offer, broadcast and unicast; a DHCPv6 reply
+//   lose-replies  answers of the resolvers to a socket bound for this; segments of up to 1024 own outgoing TCP connections
+// Peers that are reached by other devices are no concern.  An error means that a packet could not be judged.
+Result<std::vector<Risk>> find_risks(const Config& config, const std::vector<Attachment>& attachments, ReplayTarget& target);
+
+// The same for an image: loads its programs first.
+Result<std::vector<Risk>> find_risks(const Config& config, const Image& image, const std::vector<Attachment>& attachments);
+
+}  // namespace penstock
