@@ -10,7 +10,7 @@
 #include <cstring>
 
 #include "bench/classifier.h"
-#include "tests/classifier/rules.h"
+#include "tests/model/rule_sets.h"
 
 using namespace penstock;
 using namespace penstock::classifier_test;

@@ -1,4 +1,4 @@
-#include "tests/classifier/rules.h"
+#include "tests/model/rule_sets.h"
 
 #include <algorithm>
 #include <array>

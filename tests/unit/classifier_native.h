@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#include "tests/classifier/rules.h"
+#include "tests/model/rule_sets.h"
 
 // Stands in for bpf_helpers.h and bpf/state.bpf.h.
 #define SEC(name)
