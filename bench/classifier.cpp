@@ -13,7 +13,7 @@
 #include "tests/model/rule_sets.h"
 
 using namespace penstock;
-using namespace penstock::classifier_test;
+using namespace penstock::rule_sets;
 
 namespace {
 

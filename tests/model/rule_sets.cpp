@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-namespace penstock::classifier_test {
+namespace penstock::rule_sets {
 namespace {
 
 constexpr uint8_t tcp = 6, udp = 17, icmp = 1, icmpv6 = 58;
@@ -220,4 +220,4 @@ long first_match(const std::vector<ClassifierRule>& rules, const ps_datagram& pa
   return -1;
 }
 
-}  // namespace penstock::classifier_test
+}  // namespace penstock::rule_sets

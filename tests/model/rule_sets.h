@@ -29,7 +29,7 @@
 #include "features/policy/classifier.h"
 #include "features/policy/config.h"
 
-namespace penstock::classifier_test {
+namespace penstock::rule_sets {
 
 enum class Family { access_lists, firewalls, ip_chains };
 enum class Addresses { ipv4, ipv6, mixed };
@@ -57,4 +57,4 @@ bool matches(const ClassifierRule& rule, const ps_datagram& packet, const Sets& 
 long first_match(const std::vector<ClassifierRule>& rules, const ps_datagram& packet, const Sets& sets = {},
                  bool owned = false);
 
-}  // namespace penstock::classifier_test
+}  // namespace penstock::rule_sets

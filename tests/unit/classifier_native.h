@@ -16,7 +16,7 @@
 #undef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 
-namespace penstock::classifier_test::native {
+namespace penstock::rule_sets::native {
 
 // What the lookup sees.
 struct World {
@@ -83,4 +83,4 @@ inline long find(const ps_datagram& packet, bool owned = false) {
   return e ? static_cast<long>(e->position) : -1;
 }
 
-}  // namespace penstock::classifier_test::native
+}  // namespace penstock::rule_sets::native
