@@ -63,7 +63,7 @@ void tell_address(const std::optional<Prefix>& prefix, int side, Entry& entry) {
   entry.needs |= prefix->is_v4() ? PS_IPV4 : PS_IPV6;  // ::/0 must not cover mapped addresses
 }
 
-// The list as entries that can match at all; of entries that ask the same the first.  False: too many skip one.
+// The list as entries that can match at all; of entries that ask the same the first.  False: see build_classifier.
 bool make_entries(std::span<const ClassifierRule> rules, std::vector<Entry>& entries, std::vector<ps_rule>& residuals) {
   Residuals kept(residuals);
   std::vector<std::pair<size_t, ps_rule>> skips;  // valid before this position
@@ -72,7 +72,9 @@ bool make_entries(std::span<const ClassifierRule> rules, std::vector<Entry>& ent
     const ps_rule& rule = rules[i].rule;
     std::erase_if(skips, [&](const auto& skip) { return skip.first <= i; });
     if (rule.verdict == PS_RULE_SKIP) {
-      skips.emplace_back(i + 1 + rule.slot, rule);
+      const size_t end = i + 1 + rule.slot;
+      if (!skips.empty() && end > skips.back().first) return false;  // would be in force only if it is not skipped
+      skips.emplace_back(end, rule);
       continue;
     }
     if (skips.size() >= PS_RESIDUAL_COUNT_MAX) return false;

@@ -30,7 +30,7 @@ struct Classifier {
 inline constexpr size_t classifier_chain_max = 24;
 
 // The first entry of the list that matches is what a lookup finds.  Nothing: the list cannot be told in these tables
-// (an entry behind more than PS_RESIDUAL_COUNT_MAX - 1 that skip it); walk it instead.
+// (more than PS_RESIDUAL_COUNT_MAX - 1 skip an entry, or one skips an entry that skips further); walk it instead.
 std::optional<Classifier> build_classifier(std::span<const ClassifierRule> rules, size_t chain_max = classifier_chain_max);
 
 }  // namespace penstock

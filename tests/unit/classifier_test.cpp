@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 
@@ -121,6 +122,7 @@ TEST(Classifier, ResidualTestsAgreeWithThePlainModel) {
     for (size_t s = 1; s < sets.size(); ++s)  // the first stays empty
       for (int i = 0; i < 30; ++i)
         if (const auto& p = rules[random() % rules.size()].prefix[random() & 1]) sets[s].push_back(*p);
+    size_t end = 0;  // of what the last skip skips; another within it must not go further
     for (size_t i = 0; i < rules.size(); ++i) {
       ps_rule& rule = rules[i].rule;
       for (int side = 0; side < 2; ++side) {
@@ -141,6 +143,8 @@ TEST(Classifier, ResidualTestsAgreeWithThePlainModel) {
         rule.set[PS_SOURCE] = static_cast<uint32_t>(random() % sets.size());
         for (int side = 0; side < 2; ++side) rule.port_last[side] = 65535;
         rule.slot = static_cast<uint32_t>(random() % 5);
+        if (i < end) rule.slot = static_cast<uint32_t>(std::min<size_t>(rule.slot, end - i - 1));
+        end = i + 1 + rule.slot;
       }
     }
     const auto built = build_classifier(rules);
@@ -191,6 +195,17 @@ TEST(Classifier, TooManySkipsAreLeftToTheWalk) {
     rules[i].rule.slot = static_cast<uint32_t>(rules.size() - 1 - i);
   }
   EXPECT_FALSE(build_classifier(rules));
+}
+
+TEST(Classifier, SkipsThatCrossAreLeftToTheWalk) {
+  std::vector<ClassifierRule> rules(4);
+  for (size_t i = 0; i < 2; ++i) {
+    rules[i].rule.verdict = PS_RULE_SKIP;
+    rules[i].rule.slot = 2;
+  }
+  EXPECT_FALSE(build_classifier(rules));
+  rules[1].rule.slot = 1;
+  EXPECT_TRUE(build_classifier(rules));
 }
 
 // Figures, not limits: machines differ.
