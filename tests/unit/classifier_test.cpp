@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 
@@ -122,7 +121,7 @@ TEST(Classifier, ResidualTestsAgreeWithThePlainModel) {
     for (size_t s = 1; s < sets.size(); ++s)  // the first stays empty
       for (int i = 0; i < 30; ++i)
         if (const auto& p = rules[random() % rules.size()].prefix[random() & 1]) sets[s].push_back(*p);
-    size_t end = 0;  // of what the last skip skips; another within it must not go further
+    size_t end = 0;  // of what a skip skips; another within it ends there, too
     for (size_t i = 0; i < rules.size(); ++i) {
       ps_rule& rule = rules[i].rule;
       for (int side = 0; side < 2; ++side) {
@@ -143,7 +142,7 @@ TEST(Classifier, ResidualTestsAgreeWithThePlainModel) {
         rule.set[PS_SOURCE] = static_cast<uint32_t>(random() % sets.size());
         for (int side = 0; side < 2; ++side) rule.port_last[side] = 65535;
         rule.slot = static_cast<uint32_t>(random() % 5);
-        if (i < end) rule.slot = static_cast<uint32_t>(std::min<size_t>(rule.slot, end - i - 1));
+        if (i < end) rule.slot = static_cast<uint32_t>(end - i - 1);
         end = i + 1 + rule.slot;
       }
     }
