@@ -106,7 +106,7 @@ TEST(ClassifierBytecode, AgreesWithThePlainModel) {
         for (const size_t count : {5, 30, 1000, 10'000}) {
           if (level != Level::may_goto && addresses != Addresses::mixed) continue;  // the same tables, other loops
           SCOPED_TRACE(fmt::format("{} {} {} {}", level_name(level), name(family), name(addresses), count));
-          compare(generate(family, addresses, count, count), level, count > 1000 ? 1000 : 5000);
+          compare(generate(family, addresses, count, count), level, count > 1000 ? 300 : 1000);
           if (HasFatalFailure()) return;
         }
 }
