@@ -114,6 +114,14 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   return out;
 }
 
+Result<> judge(Prepared& prepared) {
+  if (!prepared.plan.reload) return {};
+  const Image& image = prepared.change.image;
+  TRY_ASSIGN(prepared.tests_passed, require_tests(prepared.config, image));
+  TRY_ASSIGN(prepared.risks, find_risks(prepared.config, image, prepared.attachments));
+  return {};
+}
+
 Result<Loaded> load_candidate(const Instance& instance, const Prepared& prepared) {
   const uint64_t from = prepared.running.state.generation;
   TRY_ASSIGN(auto shared, shared_maps(instance, prepared.change.image, from));

@@ -58,10 +58,14 @@ Json plan_json(const Prepared& prepared) {
                        {"subject", a.subject}, {"text", a.text}, {"impact", a.impact}, {"undo", a.undo}});
   Json warnings = Json::array();
   for (const Diagnostic& d : prepared.warnings) warnings.push_back(diagnostic_json(d));
+  Json risks = Json::array();
+  for (const Risk& r : prepared.risks) risks.push_back({{"risk", r.name}, {"lost", r.lost}, {"by", r.by}, {"at", r.at.text()}});
   return {{"empty", prepared.plan.empty()},
           {"running", prepared.running.state.generation},
           {"next", prepared.change.revision.number},
           {"actions", std::move(actions)},
+          {"risks", std::move(risks)},
+          {"tests_passed", prepared.tests_passed},
           {"warnings", std::move(warnings)}};
 }
 
@@ -74,8 +78,28 @@ std::string plan_text(const Output& out, const Prepared& prepared) {
     text += fmt::format("  {} {:<{}}  {}\n", out.styled(style, std::string(1, a.sign)), a.subject, width, a.text);
     if (!a.impact.empty()) text += fmt::format("    {:<{}}  {}\n", "", width, out.styled(Style::warning, "impact: " + a.impact));
   }
+  for (const Risk& r : prepared.risks)
+    text += fmt::format("  {} {:<{}}  {}: {} ({})\n", out.styled(Style::bad, "!"), "risk", width, r.name, r.lost, r.at.known() ? r.by + ", " + r.at.text() : r.by);
+  if (prepared.tests_passed) text += fmt::format("  {} test{} of the file passed\n", prepared.tests_passed, prepared.tests_passed == 1 ? "" : "s");
   return text;
 }
+
+namespace {
+// The risks that nobody accepted, as one error.
+Result<> require_accepted(const Prepared& prepared, const std::vector<std::string>& accepted) {
+  Error error;
+  error.exit = Exit::risk;
+  for (const Risk& r : prepared.risks) {
+    if (std::find(accepted.begin(), accepted.end(), r.name) != accepted.end()) continue;
+    Diagnostic d{fmt::format("{}: {} would be lost by {}", r.name, r.lost, r.by)};
+    d.at = r.at;
+    d.hint = fmt::format("change the file, or say --accept-risk {}", r.name);
+    error.diagnostics.push_back(std::move(d));
+  }
+  if (error.diagnostics.empty()) return {};
+  return Failure(std::move(error));
+}
+}  // namespace
 
 std::vector<Option> apply_options() {
   return {{.name = "--confirm", .metavar = "DURATION",
@@ -114,7 +138,13 @@ int apply_prepared(const Invocation& in, const Instance& instance, Prepared& pre
     in.out.json(result);
     return 0;
   }
+  if (auto judged = judge(prepared); !judged) {
+    in.out.print(plan_text(in.out, prepared));
+    return in.out.fail(judged.error());
+  }
+  result = plan_json(prepared);
   in.out.print(plan_text(in.out, prepared));
+  if (auto safe = require_accepted(prepared, options.accepted); !safe) return in.out.fail(safe.error());
 
   const uint64_t number = prepared.change.revision.number;
   if (!prepared.plan.reload) {
