@@ -3,10 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
-#include <optional>
 #include <string>
-#include <utility>
+#include <unordered_map>
 
 class SetModel {
 public:
@@ -22,5 +20,5 @@ public:
     }
 
 private:
-    std::map<std::string, std::uint32_t> prefixes_;
+    std::unordered_map<std::string, std::uint32_t> prefixes_;
 };

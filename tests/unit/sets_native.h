@@ -13,7 +13,7 @@
 #define __uint(name, value) int name
 #define __type(name, value) int name
 #define __array(name, value) int name
-#define __noinline inline __attribute__((noinline))
+#define __noinline static __attribute__((noinline))
 #undef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 
