@@ -1,5 +1,6 @@
 // The whole file, decoded: typed values, defaults filled, every reference checked.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -13,14 +14,18 @@ namespace penstock {
 
 struct Config {
   std::string file;                      // as named by the user
+  uint32_t version = 1;                  // of the language
   std::vector<Address> management;       // addresses that must never be cut off
   std::vector<Interface> interfaces;     // in the order of the file, as are all lists
   std::vector<Set> sets;
   std::vector<Policy> policies;
   std::vector<Test> tests;
+  std::vector<Diagnostic> warnings;      // what is allowed but surprises, in the order of the file
 };
 
-// Reads, decodes and verifies `path`.  Set files are read too.  `text`, when given, stands for the file's content.
+// Reads, decodes and verifies `path`.  Set files are read too.  Up to 20 errors are reported in one run.
 Result<Config> load_config(const std::string& path);
+// The same with the file's content already in hand; `path` is named in messages, and relative paths start at its folder.
+Result<Config> load_config_text(const std::string& path, std::string text);
 
 }  // namespace penstock

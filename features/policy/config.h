@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/base/result.h"
+#include "core/config/extensions.h"
 #include "core/net/address.h"
 
 namespace penstock {
@@ -43,6 +44,7 @@ struct Rule {
   PortMatch from_port, to_port;   // only with proto tcp or udp; never match a later fragment
   bool socket = false;            // a socket of this host owns the packet
   Action action = Action::accept;
+  Extensions extensions;          // what other features' keys say of this rule, by type
 };
 
 struct Attach {

@@ -12,6 +12,7 @@ struct Set {
   std::string name;
   Location at;
   std::string file;               // path as opened (relative paths start at node.yaml's folder); empty when inline
+  Location file_at;               // of that path
   std::vector<Prefix> prefixes;   // sorted, no duplicates
   bool counters = false;          // count hits per element
 };

@@ -1,0 +1,24 @@
+#include "app/config.h"
+
+#include "app/features.h"
+#include "core/config/reader.h"
+
+namespace penstock {
+
+Result<Config> load_config_text(const std::string& path, std::string text) {
+  TRY_ASSIGN(const Document document, parse_document(path, std::move(text)));
+  Decoder decoder(document);
+  Config config;
+  config.file = path;
+  config_keys().decode(decoder, document.root, config);
+  TRY(decoder.finish());
+  config.warnings = decoder.take_warnings();
+  return config;
+}
+
+Result<Config> load_config(const std::string& path) {
+  TRY_ASSIGN(std::string text, read_text(path));
+  return load_config_text(path, std::move(text));
+}
+
+}  // namespace penstock

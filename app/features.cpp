@@ -1,0 +1,38 @@
+#include "app/features.h"
+
+#include <fmt/format.h>
+
+#include "features/interfaces/decode.h"
+#include "features/policy/decode.h"
+#include "features/sets/decode.h"
+#include "features/tests/decode.h"
+
+namespace penstock {
+namespace {
+
+Type<uint32_t> version_type() {
+  return {{"1", {{"const", 1}}}, [](Decoder& d, const Node& node, uint32_t& out) {
+            if (!expect_scalar(d, node, "the number 1")) return false;
+            if (node.text != "1") return d.error(node, fmt::format("version `{}` of the file is unknown", node.text), "this penstock reads `version: 1`");
+            out = 1;
+            return true;
+          }};
+}
+
+}  // namespace
+
+const Keys<Config>& config_keys() {
+  static const Keys<Config> keys =
+      Keys<Config>("file", "A whole network node in one YAML file.")
+          .required("version", version_type(), &Config::version, {"The version of this language.", "1"})
+          .optional("management", one_or_list_of(address_type()), &Config::management,
+                    {"Addresses that administer this node: a change that would cut off a new SSH connection from one of them is the risk `lose-ssh`.", "[192.0.2.10, \"2001:db8::10\"]"})
+          .optional("interfaces", interfaces_type(), &Config::interfaces, {"The devices that take part.", "{ wan: { match: eth0 } }"})
+          .optional("sets", sets_type(), &Config::sets, {"Named lists of prefixes.", "{ admins: { prefixes: [203.0.113.0/28] } }"})
+          .optional("policies", policies_type(), &Config::policies, {"Rules and where they apply.", "{ edge: { attach: [wan.ingress], default: accept } }"})
+          .optional("tests", tests_type(), &Config::tests, {"Packets and what must happen to them.", "[{ packet: \"udp 192.0.2.7:4000 > 198.51.100.9:53\", on: wan, expect: pass }]"})
+          .unbuilt({"services", "limits", "shape", "routes", "tunnels", "vlans", "agent", "metrics", "events", "mirrors", "sockets", "nat", "log"});
+  return keys;
+}
+
+}  // namespace penstock

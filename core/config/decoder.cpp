@@ -1,0 +1,74 @@
+#include "core/config/decoder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "core/base/diagnostic.h"
+
+namespace penstock {
+
+std::string Decoder::resolve_path(const std::string& path) const {
+  return (std::filesystem::path(document_.file()).parent_path() / path).string();
+}
+
+bool Decoder::error(Diagnostic diagnostic) {
+  if (errors_.size() < most_errors)
+    errors_.push_back(std::move(diagnostic));
+  else
+    ++more_errors_;
+  return false;
+}
+bool Decoder::error(const Location& at, std::string message, std::string hint) {
+  return error(document_.diagnostic(at, std::move(message), std::move(hint)));
+}
+bool Decoder::error(const Node& node, std::string message, std::string hint) {
+  return error(document_.at(node), std::move(message), std::move(hint));
+}
+void Decoder::warn(const Location& at, std::string message, std::string hint) {
+  warnings_.push_back(document_.diagnostic(at, std::move(message), std::move(hint)));
+}
+
+void Decoder::define(const std::string& kind, const std::string& name, const Location& at, Unused unused) {
+  defined_[kind].emplace(name, Definition{at, unused});
+}
+void Decoder::mark_empty(const std::string& kind, const std::string& name) { defined_[kind][name].empty = true; }
+void Decoder::refer(const std::string& kind, const std::string& name, const Node& node) {
+  references_.push_back({kind, name, document_.at(node)});
+}
+
+void Decoder::check_reference(const Reference& reference) {
+  auto& names = defined_[reference.kind];
+  const auto found = names.find(reference.name);
+  if (found == names.end()) {
+    std::vector<std::string> known;
+    for (const auto& [name, definition] : names) known.push_back(name);
+    std::string hint = suggest(reference.name, known);
+    if (known.empty()) hint = fmt::format("the file defines no {}", reference.kind);
+    error(reference.at, fmt::format("unknown {} `{}`", reference.kind, reference.name), std::move(hint));
+    return;
+  }
+  found->second.used = true;
+  if (found->second.empty)
+    warn(reference.at, fmt::format("the {} `{}` is empty", reference.kind, reference.name), "until elements are added at run time, it matches nothing");
+}
+
+Result<> Decoder::finish() {
+  for (const Reference& reference : references_) check_reference(reference);
+  if (!errors_.empty()) {
+    Error all;
+    all.diagnostics = std::move(errors_);
+    std::ranges::stable_sort(all.diagnostics, {}, [&](const Diagnostic& d) { return d.at.file == document_.file() ? d.at.line : UINT32_MAX; });
+    if (more_errors_ > 0) all.diagnostics.back().detail.push_back(fmt::format("and {} more errors, not shown", more_errors_));
+    return Failure(std::move(all));
+  }
+  for (const auto& [kind, names] : defined_)
+    for (const auto& [name, definition] : names)
+      if (!definition.used && definition.unused == Unused::warn)
+        warn(definition.at, fmt::format("the {} `{}` is never used", kind, name), "remove it, or refer to it");
+  std::ranges::stable_sort(warnings_, {}, [](const Diagnostic& d) { return d.at.line; });
+  return {};
+}
+
+}  // namespace penstock

@@ -1,0 +1,61 @@
+// What decoding a tree needs besides the tree: a place for errors and warnings, and the names that one part of the file
+// defines and another refers to.  Features know each other's things only by kind and name ("set", "badnets").
+#pragma once
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/result.h"
+#include "core/config/reader.h"
+
+namespace penstock {
+
+class Decoder {
+ public:
+  static constexpr size_t most_errors = 20;  // reported in one run; the rest is counted
+
+  explicit Decoder(const Document& document) : document_(document) {}
+
+  const Document& document() const { return document_; }
+  Location at(const Node& node) const { return document_.at(node); }
+  // A path of the file as it is opened: relative ones start at the folder of the file that names them.
+  std::string resolve_path(const std::string& path) const;
+
+  // Each returns false, so that a decoding function can end with `return decoder.error(...)`.
+  bool error(const Node& node, std::string message, std::string hint = {});
+  bool error(const Location& at, std::string message, std::string hint = {});
+  bool error(Diagnostic diagnostic);
+  void warn(const Location& at, std::string message, std::string hint = {});
+  bool failed() const { return !errors_.empty(); }
+
+  enum class Unused { fine, warn };  // what it means when nothing refers to a name
+  void define(const std::string& kind, const std::string& name, const Location& at, Unused unused = Unused::fine);
+  void mark_empty(const std::string& kind, const std::string& name);  // who refers to it gets a warning
+  void refer(const std::string& kind, const std::string& name, const Node& node);
+
+  // Call when everything is decoded: checks every reference, then hands over what was found.
+  Result<> finish();
+  std::vector<Diagnostic> take_warnings() { return std::move(warnings_); }
+
+ private:
+  struct Definition {
+    Location at;
+    Unused unused = Unused::fine;
+    bool empty = false;
+    bool used = false;
+  };
+  struct Reference {
+    std::string kind, name;
+    Location at;
+  };
+  void check_reference(const Reference& reference);
+
+  const Document& document_;
+  std::vector<Diagnostic> errors_, warnings_;
+  size_t more_errors_ = 0;
+  std::map<std::string, std::map<std::string, Definition>> defined_;
+  std::vector<Reference> references_;
+};
+
+}  // namespace penstock

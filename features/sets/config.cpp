@@ -1,0 +1,59 @@
+#include "features/sets/config.h"
+
+#include <fmt/format.h>
+
+#include "features/sets/decode.h"
+#include "features/sets/set_file.h"
+
+namespace penstock {
+namespace {
+
+bool has_key(const Node& node, std::string_view name) {
+  for (size_t i = 0; i < node.entries(); ++i)
+    if (node.key(i).text == name) return true;
+  return false;
+}
+
+bool load(Decoder& d, Set& set) {
+  set.file = d.resolve_path(set.file);
+  auto prefixes = read_set_file(set.file);
+  if (!prefixes) {
+    Diagnostic found = std::move(prefixes).error().diagnostics.front();
+    found.detail.push_back(fmt::format("the file of the set `{}`, named at {}", set.name, set.file_at.text()));
+    return d.error(std::move(found));
+  }
+  set.prefixes = std::move(*prefixes);
+  return true;
+}
+
+bool check(Decoder& d, const Node& node, Set& set) {
+  // Rules name sets and prefixes in one place: a name must not be either word.
+  if (set.name == "any" || looks_like_address(set.name))
+    return d.error(set.at, fmt::format("`{}` cannot name a set: in a rule it means something else", set.name), "use another name");
+  const bool inline_list = has_key(node, "prefixes"), from_file = has_key(node, "file");
+  if (inline_list == from_file)
+    return d.error(set.at, fmt::format("the set `{}` has {}", set.name, inline_list ? "both `prefixes` and `file`" : "neither `prefixes` nor `file`"),
+                   inline_list ? "keep one of them" : "for a set that is filled at run time write `prefixes: []`");
+  if (from_file && !load(d, set)) return false;
+  normalize(set.prefixes);
+  if (set.prefixes.empty()) d.mark_empty("set", set.name);
+  return true;
+}
+
+Keys<Set> keys() {
+  return Keys<Set>("set", "A named list of addresses and prefixes, IPv4 and IPv6 mixed; a million is normal.  Duplicates are merged.")
+      .optional("prefixes", list_of(prefix_type()), &Set::prefixes,
+                {"The elements.  Either this or `file`; an empty list makes a set that is filled at run time.", "[203.0.113.0/28, \"2001:db8:1::/64\"]"})
+      .optional("file", string_type("path"), &Set::file,
+                {"A file with one address or prefix a line; `#` begins a comment.  A relative path starts at the folder of this file.", "badnets.txt"})
+      .located(&Set::file_at)
+      .optional("counters", yes_no_type(), &Set::counters, "no", {"Whether hits are counted for each element.", "yes"})
+      .unbuilt({"url", "refresh", "lifetime", "ports", "countries", "asns", "exclude"})
+      .check(check);
+}
+
+}  // namespace
+
+Type<std::vector<Set>> sets_type() { return named_map_of<Set>("set", keys(), Decoder::Unused::warn); }
+
+}  // namespace penstock
