@@ -1,0 +1,137 @@
+// penstock status
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "app/cli/change.h"
+#include "core/plan/totals.h"
+
+namespace penstock {
+namespace {
+
+struct Links {
+  Json json = Json::array();
+  std::string text;
+};
+
+Links describe_links(const Output& out, const Running& running, const Revision* revision) {
+  Links links;
+  std::vector<Attachment> wanted;
+  if (revision)
+    if (auto all = attachments_of(revision->hooks, list_devices())) wanted = std::move(*all);
+  auto add = [&](const std::string& device, const std::string& interface, const std::string& mode, const std::string& state, bool good) {
+    links.json.push_back({{"device", device}, {"interface", interface}, {"mode", mode}, {"state", state}});
+    links.text += fmt::format("  {:<12} {:<12} {:<8} {}\n", interface, device, mode, out.styled(good ? Style::good : Style::bad, state));
+  };
+  for (const RunningLink& link : running.links) {
+    const auto want = std::find_if(wanted.begin(), wanted.end(), [&](const Attachment& a) { return a.device.ifindex == link.ifindex; });
+    const std::string interface = want == wanted.end() ? "-" : revision->hooks[want->hook].interface;
+    const std::string name = link.device.empty() ? fmt::format("#{}", link.ifindex) : link.device;
+    if (link.info.ifindex == 0)
+      add(name, interface, "-", "device is gone", false);
+    else if (want == wanted.end())
+      add(name, interface, attach_name(link.mode), "attached, but no interface of the file matches this name", false);
+    else if (want->mode == "auto" && link.mode == XdpAttach::generic)
+      add(name, interface, "generic", "attached, slower: the driver has no native XDP", true);
+    else
+      add(name, interface, attach_name(link.mode), "attached", true);
+  }
+  for (const Attachment& a : wanted) {
+    const bool there = std::any_of(running.links.begin(), running.links.end(), [&](const RunningLink& l) { return l.ifindex == a.device.ifindex; });
+    if (!there) add(a.device.name, revision->hooks[a.hook].interface, "-", "not attached: the next changing command attaches it", false);
+  }
+  return links;
+}
+
+std::string owner(const Slot& slot) {
+  if (!slot.interface.empty()) return slot.interface;
+  return slot.policy + "/" + (slot.rule.empty() ? "(default)" : slot.rule);
+}
+
+int run(const Invocation& in) {
+  auto instance = Instance::named(in.globals.instance);
+  if (!instance) return in.out.fail(instance.error());
+  auto running = observe(*instance);
+  if (!running) return in.out.fail(running.error());
+  const uint64_t now = coarse_now();
+  const uint64_t active = running->active(now);
+  if (running->present && running->state.network != 0 && running->state.network != own_network())
+    in.out.warn(Diagnostic{fmt::format("instance {} belongs to another network namespace", instance->name)});
+  if (!running->present || (active == 0 && !running->transaction)) {
+    in.out.json({{"instance", instance->name}, {"active", false}, {"generation", 0}, {"interfaces", Json::array()}, {"counters", Json::array()}, {"sets", Json::array()}});
+    in.out.print("nothing of penstock is attached\n");
+    return 0;
+  }
+
+  Json json = {{"instance", instance->name}, {"active", active != 0}, {"generation", active}};
+  // The newest revision of the active generation knows the places in the file as they were last applied.
+  std::optional<Revision> revision;
+  for (Revision& r : Revisions(*instance).all())
+    if (r.generation == active && r.status != RevisionStatus::reverted) revision = std::move(r);
+  if (revision) {
+    json["revision"] = revision->number;
+    json["file"] = revision->source;
+    json["since"] = revision->created;
+    in.out.print(fmt::format("revision {} of {}, applied {} by {}\n", revision->number, revision->source, time_text(revision->created), revision->user));
+  } else if (active != 0) {
+    in.out.print(fmt::format("generation {} runs, but its revision is missing from {}\n", active, instance->state));
+  }
+  if (running->transaction) {
+    const Transaction& t = *running->transaction;
+    const std::string before = t.from ? fmt::format("revision {}", t.from) : "nothing attached";
+    Json waiting = {{"revision", t.to}, {"previous", t.from}};
+    if (t.waiting(now)) {
+      const std::chrono::nanoseconds left(t.deadline - now);
+      waiting["seconds_left"] = std::chrono::duration<double>(left).count();
+      in.out.print(in.out.styled(Style::warning, fmt::format("revision {} waits to be confirmed: {} left, then back to {}\n", t.to, duration_text(left), before)));
+    } else {
+      waiting["seconds_left"] = 0;
+      in.out.print(in.out.styled(Style::bad, fmt::format("revision {} was {}: {} runs; the next changing command tidies up\n", t.to,
+                                                         t.confirmed() ? "confirmed but not finished" : "not confirmed in time", t.confirmed() ? fmt::format("revision {}", t.to) : before)));
+    }
+    json["waiting"] = std::move(waiting);
+  }
+
+  Links links = describe_links(in.out, *running, revision ? &*revision : nullptr);
+  json["interfaces"] = std::move(links.json);
+  in.out.print("\ninterfaces\n" + links.text);
+
+  json["counters"] = Json::array();
+  json["sets"] = Json::array();
+  if (revision) {
+    auto counters = read_counters(*instance, active, revision->slots);
+    if (!counters) return in.out.fail(counters.error());
+    std::string text;
+    for (size_t i = 0; i < revision->slots.size(); ++i) {
+      const Slot& slot = revision->slots[i];
+      const ps_counter& c = (*counters)[i];
+      json["counters"].push_back({{"interface", slot.interface}, {"policy", slot.policy}, {"rule", slot.rule}, {"verdict", verdict_name(slot.verdict)},
+                                  {"reason", reason_name(slot.reason)}, {"packets", c.packets}, {"bytes", c.bytes}, {"at", slot.at.text()}});
+      if (c.packets == 0 && slot.rule.empty() && slot.reason != PS_REASON_DEFAULT) continue;  // exits that nothing took
+      text += fmt::format("  {:<8} {:<11} {:<28} {:>14} {:>16}  {}\n", verdict_name(slot.verdict), reason_name(slot.reason), owner(slot), count_text(c.packets), count_text(c.bytes),
+                          in.out.styled(Style::dim, slot.at.text()));
+    }
+    if (!text.empty()) in.out.print(fmt::format("\n  {:<8} {:<11} {:<28} {:>14} {:>16}  {}\n", "verdict", "reason", "rule", "packets", "bytes", "place") + text);
+    std::string sets;
+    for (const SetImage& set : revision->sets) {
+      json["sets"].push_back({{"name", set.name}, {"elements", set.elements}, {"structure", set.structure}, {"counters", set.counters}});
+      sets += fmt::format("  {:<12} {:>12} elements  {}\n", set.name, count_text(set.elements), set.structure);
+    }
+    if (!sets.empty()) in.out.print("\nsets\n" + sets);
+  }
+  in.out.json(json);
+  return 0;
+}
+
+}  // namespace
+
+const Command command_status = {
+    .name = "status",
+    .summary = "show what runs, where, and what it did with packets",
+    .description = "Shows the revision that runs, a change that waits, the devices it is attached to, and what every rule did: packets and bytes by verdict, reason and place in the file. Reads only the kernel and the saved revision; needs no lock.",
+    .examples = {{"penstock status --json"}},
+    .run = run,
+};
+
+}  // namespace penstock
