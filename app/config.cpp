@@ -5,14 +5,16 @@
 
 namespace penstock {
 
-Result<Config> load_config_text(const std::string& path, std::string text) {
+Result<Config> load_config_text(const std::string& path, std::string text, const std::string& copies) {
   TRY_ASSIGN(const Document document, parse_document(path, std::move(text)));
   Decoder decoder(document);
+  decoder.read_copies_from(copies);
   Config config;
   config.file = path;
   config_keys().decode(decoder, document.root, config);
   TRY(decoder.finish());
   config.warnings = decoder.take_warnings();
+  config.text = document.text();
   return config;
 }
 

@@ -14,6 +14,7 @@ namespace penstock {
 
 struct Config {
   std::string file;                      // as named by the user
+  std::string text;                      // its content
   uint32_t version = 1;                  // of the language
   std::vector<Address> management;       // addresses that must never be cut off
   std::vector<Interface> interfaces;     // in the order of the file, as are all lists
@@ -26,6 +27,7 @@ struct Config {
 // Reads, decodes and verifies `path`.  Set files are read too.  Up to 20 errors are reported in one run.
 Result<Config> load_config(const std::string& path);
 // The same with the file's content already in hand; `path` is named in messages, and relative paths start at its folder.
-Result<Config> load_config_text(const std::string& path, std::string text);
+// `copies`: the folder of a kept revision's set files, read in the place of those that the text names.
+Result<Config> load_config_text(const std::string& path, std::string text, const std::string& copies = {});
 
 }  // namespace penstock

@@ -55,7 +55,8 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   Revision& next = out.change.revision;
   if (revision) {
     TRY_ASSIGN(const Revision kept, revisions.read(*revision));
-    TRY_ASSIGN(out.config, load_config(revisions.file(*revision), ConfigSource{kept.source, revisions.directory(*revision) + "/sets"}));
+    TRY_ASSIGN(std::string text, read_text(revisions.file(*revision)));
+    TRY_ASSIGN(out.config, load_config_text(kept.source, std::move(text), revisions.directory(*revision) + "/sets"));
     next.source = kept.source;
     next.note = fmt::format("rollback to {}", *revision);
   } else {
@@ -67,7 +68,7 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   out.warnings = out.config.warnings;
   out.change.config = out.config.text;
   for (const Set& set : out.config.sets)
-    if (!set.file.empty()) out.change.set_files[set.name] = set.file;
+    if (!set.file.empty()) out.change.set_files[set.name] = set.read_from;
 
   Known known;
   known.slots = revisions.known_slots();

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "core/config/units.h"
+#include "core/config/duration.h"
 
 namespace penstock {
 
@@ -34,7 +34,7 @@ Result<Turn> take_turn(const Invocation& in) {
   return turn;
 }
 
-std::string duration_text(std::chrono::nanoseconds time) {
+std::string elapsed_text(std::chrono::nanoseconds time) {
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
   if (ms < 1000) return fmt::format("{} ms", ms);
   if (ms < 10'000) return fmt::format("{:.1f} s", static_cast<double>(ms) / 1000);
@@ -94,14 +94,9 @@ Result<ApplyOptions> read_apply_options(const Invocation& in) {
   }
   if (*text == "never") return options;
   auto time = parse_duration(*text);
-  if (!time) {
-    Error error = std::move(time).error();
-    error.exit = Exit::usage;
-    return Failure(std::move(error));
-  }
-  if (*time < 1s || *time > 24h) {
-    Diagnostic d{fmt::format("--confirm {} is out of range", *text)};
-    d.hint = "use 1s to 24h, or never";
+  if (!time || *time < 1s || *time > 24h) {
+    Diagnostic d{fmt::format("`{}` is no time to confirm within", *text)};
+    d.hint = "use 1s to 24h, as in 90s or 5m, or never";
     return fail(std::move(d), Exit::usage);
   }
   options.confirm = *time;
@@ -161,12 +156,12 @@ int apply_prepared(const Invocation& in, const Instance& instance, Prepared& pre
   if (applied->waiting) {
     result["confirm_within_seconds"] = std::chrono::duration<double>(*options.confirm).count();
     in.out.print(fmt::format("revision {} runs on {} device{} for {}; keep it with `penstock{} confirm`, or the kernel goes back to {} by itself\n", number,
-                             prepared.attachments.size(), prepared.attachments.size() == 1 ? "" : "s", duration_text(*options.confirm),
+                             prepared.attachments.size(), prepared.attachments.size() == 1 ? "" : "s", elapsed_text(*options.confirm),
                              instance.name == "default" ? "" : " --instance " + instance.name,
                              prepared.running.state.generation ? fmt::format("revision {}", prepared.running.state.generation) : "nothing attached"));
   } else {
     in.out.print(fmt::format("revision {} is active on {} device{} ({})\n", number, prepared.attachments.size(),
-                             prepared.attachments.size() == 1 ? "" : "s", duration_text(took)));
+                             prepared.attachments.size() == 1 ? "" : "s", elapsed_text(took)));
   }
   in.out.json(result);
   return 0;

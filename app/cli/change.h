@@ -19,7 +19,7 @@ struct Turn {
 Result<Turn> take_turn(const Invocation& in);
 
 // "12 s", "1 min 5 s", "340 ms"
-std::string duration_text(std::chrono::nanoseconds time);
+std::string elapsed_text(std::chrono::nanoseconds time);
 std::string time_text(int64_t seconds);  // local wall time
 
 // "1,234,567"

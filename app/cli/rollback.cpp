@@ -13,7 +13,7 @@ Result<> refuse_while_waiting(const Instance& instance) {
   if (!running.transaction) return {};
   const uint64_t now = coarse_now();
   return fail(fmt::format("revision {} waits to be confirmed, for another {}", running.transaction->to,
-                          duration_text(std::chrono::nanoseconds(running.transaction->deadline > now ? running.transaction->deadline - now : 0))),
+                          elapsed_text(std::chrono::nanoseconds(running.transaction->deadline > now ? running.transaction->deadline - now : 0))),
               "say `penstock confirm` or `penstock rollback` first");
 }
 

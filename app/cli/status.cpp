@@ -84,7 +84,7 @@ int run(const Invocation& in) {
     if (t.waiting(now)) {
       const std::chrono::nanoseconds left(t.deadline - now);
       waiting["seconds_left"] = std::chrono::duration<double>(left).count();
-      in.out.print(in.out.styled(Style::warning, fmt::format("revision {} waits to be confirmed: {} left, then back to {}\n", t.to, duration_text(left), before)));
+      in.out.print(in.out.styled(Style::warning, fmt::format("revision {} waits to be confirmed: {} left, then back to {}\n", t.to, elapsed_text(left), before)));
     } else {
       waiting["seconds_left"] = 0;
       in.out.print(in.out.styled(Style::bad, fmt::format("revision {} was {}: {} runs; the next changing command tidies up\n", t.to,

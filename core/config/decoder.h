@@ -21,6 +21,9 @@ class Decoder {
   Location at(const Node& node) const { return document_.at(node); }
   // A path of the file as it is opened: relative ones start at the folder of the file that names them.
   std::string resolve_path(const std::string& path) const;
+  // A folder with copies of the files that this one names, each under the name of what it belongs to: a kept revision.
+  void read_copies_from(std::string folder) { copies_ = std::move(folder); }
+  std::string path_to_read(const std::string& name, const std::string& path) const { return copies_.empty() ? path : copies_ + "/" + name; }
 
   // Each returns false, so that a decoding function can end with `return decoder.error(...)`.
   bool error(const Node& node, std::string message, std::string hint = {});
@@ -56,6 +59,7 @@ class Decoder {
   size_t more_errors_ = 0;
   std::map<std::string, std::map<std::string, Definition>> defined_;
   std::vector<Reference> references_;
+  std::string copies_;
 };
 
 }  // namespace penstock

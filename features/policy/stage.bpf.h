@@ -10,7 +10,7 @@
 #define POLICY_BLOCK 64
 #endif
 #define POLICY_BLOCKS (PS_RULES_MAX / POLICY_BLOCK)
-#define PS_NO_RULE 0xffffffffu
+#define POLICY_MATCHED (1ull << 32)
 
 const volatile struct ps_policy_const policy_const;
 
@@ -146,22 +146,27 @@ static __always_inline int policy_is_dhcp_reply(const struct ps_datagram *d)
   goto label
 #endif
 
-// The first of `rules` entries from `first` on that matches: its index in `policy_rules`, or PS_NO_RULE.  Looks at
-// POLICY_BLOCK entries at most.  A function of its own, so that the verifier walks it once.
-__noinline __u32 policy_first_match(struct xdp_md *ctx, __u32 first, __u32 rules)
+// Walks the entries from `at` to before `end`.  Returns POLICY_MATCHED | the index of the entry that matched, or the
+// index to go on from: `end`, or less when a block is used up.  A function of its own: the verifier walks it once.
+__noinline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
 {
   struct ps_packet *p = packet_scratch();
   if (!p)
-    return PS_NO_RULE;
+    return end;
   __u32 turn __attribute__((unused)) = 0;
-  for (__u32 at = first; at != first + rules; at++) {
-    POLICY_TURN(turn, none);
+  for (; at < end; at++) {
+    POLICY_TURN(turn, out);
     const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &at);
-    if (rule && policy_matches(ctx, p, rule))
-      return at;
+    if (!rule)
+      return end;
+    if (!policy_matches(ctx, p, rule))
+      continue;
+    if (rule->verdict != PS_RULE_SKIP)
+      return POLICY_MATCHED | at;
+    at += rule->slot;
   }
-none:
-  return PS_NO_RULE;
+out:
+  return at;
 }
 
 // One policy's verdict on the packet: PS_PASS, PS_DROP or PS_AUDIT, counted in the slot that decided.
@@ -170,15 +175,21 @@ static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p,
   const struct ps_policy *policy = bpf_map_lookup_elem(&policies, &index);
   if (!policy)
     return PS_ABORTED;
-  const __u32 rules = policy->rules;
-  for (__u32 i = 0; i < POLICY_BLOCKS && i * POLICY_BLOCK < rules; i++) {
-    const __u32 at = policy_first_match(ctx, policy->first_rule + i * POLICY_BLOCK, rules - i * POLICY_BLOCK);
-    const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &at);
-    if (rule) {
-      count(rule->slot, p->length);
-      return rule->verdict;
-    }
+  const __u32 end = policy->first_rule + policy->rules;
+  __u64 at = policy->first_rule;
+  for (__u32 i = 0; i < POLICY_BLOCKS && (__u32)at < end; i++) {
+    at = policy_walk(ctx, at, end);
+    if (!(at & POLICY_MATCHED))
+      continue;
+    const __u32 matched = at;
+    const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &matched);
+    if (!rule)
+      return PS_ABORTED;
+    count(rule->slot, p->length);
+    return rule->verdict;
   }
+  if ((__u32)at < end)
+    return PS_ABORTED;
   __u32 slot = policy->default_slot;
   int verdict = policy->default_verdict;
   if (verdict != PS_PASS && policy_is_nd(&p->outer)) {

@@ -31,19 +31,20 @@ enum ps_rule_flags {
   PS_RULE_SOCKET = 1 << 5,         // a socket of this host owns the packet
 };
 
-// Map `policy_rules`: evaluated in order, all of an entry's tests must hold.  A rule with several port ranges is
-// several entries with the same slot.
+// Map `policy_rules`: evaluated in order, all of an entry's tests must hold.  A rule may be several entries: one for
+// each set and port range, with the same slot.  "Neither in a nor in b" is told by entries that skip.
 struct ps_rule {
   __u8 flags;             // enum ps_rule_flags
   __u8 needs;             // enum ps_packet_flags that the packet must have, all of them
   __u8 proto;
-  __u8 verdict;           // PS_PASS, PS_DROP or PS_AUDIT
+  __u8 verdict;           // PS_PASS, PS_DROP, PS_AUDIT; PS_RULE_SKIP: go on behind the next `slot` entries
   __u32 slot;
   __u32 set[2];           // by enum ps_side: index in map `sets`
   __u16 port_first[2];    // by enum ps_side, inclusive, host order; 0 and 65535 when any
   __u16 port_last[2];
   __u32 pad[2];
 };
+#define PS_RULE_SKIP 0xff
 
 // How many entries one policy may have, by instruction level: without may_goto the verifier walks every turn.
 #define PS_RULES_MAX_may_goto 131072

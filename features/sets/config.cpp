@@ -16,7 +16,8 @@ bool has_key(const Node& node, std::string_view name) {
 
 bool load(Decoder& d, Set& set) {
   set.file = d.resolve_path(set.file);
-  auto prefixes = read_set_file(set.file);
+  set.read_from = d.path_to_read(set.name, set.file);
+  auto prefixes = read_set_file(set.read_from);
   if (!prefixes) {
     Diagnostic found = std::move(prefixes).error().diagnostics.front();
     found.detail.push_back(fmt::format("the file of the set `{}`, named at {}", set.name, set.file_at.text()));

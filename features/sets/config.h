@@ -11,7 +11,8 @@ namespace penstock {
 struct Set {
   std::string name;
   Location at;
-  std::string file;               // path as opened (relative paths start at node.yaml's folder); empty when inline
+  std::string file;               // its path (relative paths start at the folder of node.yaml); empty when inline
+  std::string read_from;          // where it was read: the path, or the copy that a kept revision holds
   Location file_at;               // of that path
   std::vector<Prefix> prefixes;   // sorted, no duplicates
   bool counters = false;          // count hits per element

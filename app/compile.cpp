@@ -1,0 +1,114 @@
+#include "app/compile.h"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include "bpf/hook.h"
+#include "core/kernel/objects.h"
+#include "features/policy/compile.h"
+#include "features/sets/compile.h"
+
+namespace penstock {
+namespace {
+
+std::string digest(const void* data, size_t size) {
+  const XXH128_hash_t h = XXH3_128bits(data, size);
+  return fmt::format("{:016x}{:016x}", h.high64, h.low64);
+}
+std::string digest(const std::string& text) { return digest(text.data(), text.size()); }
+
+std::string text_of(const AddressMatch& m) {
+  if (m.any) return "any";
+  std::string text = m.negate ? "!" : "";
+  for (const std::string& set : m.sets) text += set + ",";
+  for (const Prefix& p : m.prefixes) text += p.text() + ",";
+  return text;
+}
+std::string text_of(const PortMatch& m) {
+  std::string text = m.negate ? "!" : "";
+  for (const PortRange& r : m.ranges) text += fmt::format("{}-{},", r.first, r.last);
+  return text;
+}
+const char* text_of(Action action) { return action == Action::drop ? "drop" : "accept"; }
+
+std::string count_text(size_t number) {
+  std::string digits = std::to_string(number);
+  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<size_t>(at), ",");
+  return digits;
+}
+
+// What the plan compares, part by part.
+std::map<std::string, Part> parts_of(const Config& config) {
+  std::map<std::string, Part> parts;
+  for (const Interface& i : config.interfaces) {
+    std::string match;
+    for (const std::string& pattern : i.match) match += (match.empty() ? "" : ", ") + pattern;
+    parts["interface " + i.name] = {digest(fmt::format("{} {} {}", match, static_cast<int>(i.xdp), static_cast<int>(i.malformed))), i.at, match};
+  }
+  for (const Set& s : config.sets)
+    parts["set " + s.name] = {digest(s.prefixes.data(), s.prefixes.size() * sizeof(Prefix)) + (s.counters ? " counters" : ""), s.at,
+                              count_text(s.prefixes.size()) + " elements"};
+  for (const Policy& p : config.policies) {
+    std::string order;
+    for (const Attach& a : p.attach) order += a.interface + ",";
+    for (const Rule& r : p.rules) order += r.name + ",";
+    parts["policy " + p.name] = {digest(fmt::format("{} {} {}", order, static_cast<int>(p.mode), text_of(p.default_action))), p.at,
+                                 fmt::format("{} rules, default {}{}", p.rules.size(), text_of(p.default_action), p.mode == Mode::audit ? ", audit" : "")};
+    for (const Rule& r : p.rules)
+      parts[fmt::format("rule {}/{}", p.name, r.name)] = {
+          digest(fmt::format("{};{};{};{};{};{};{}", text_of(r.from), text_of(r.to), r.proto ? *r.proto : -1, text_of(r.from_port), text_of(r.to_port), r.socket, text_of(r.action))),
+          r.at, text_of(r.action)};
+  }
+  return parts;
+}
+
+const char* text_of(XdpMode mode) {
+  switch (mode) {
+    case XdpMode::automatic: return "auto";
+    case XdpMode::native: return "native";
+    case XdpMode::generic: return "generic";
+    case XdpMode::offload: return "offload";
+  }
+  return "auto";
+}
+
+}  // namespace
+
+Result<Image> compile(const Config& config, const Known& known) {
+  Image image;
+  SlotTable slots(known.slots);
+  SetRegistry registry;
+  std::vector<std::string> interfaces;
+  for (const Interface& i : config.interfaces) interfaces.push_back(i.name);
+  // Every named set has a table, used by a rule or not: run-time commands find it.
+  for (const Set& s : config.sets) registry.named(s.name);
+  TRY_ASSIGN(PolicyTables policies, compile_policies(config.policies, interfaces, max_rule_entries(), registry, slots));
+  TRY_ASSIGN(CompiledSets sets, compile_sets(registry.used(), config.sets));
+  image.tables = std::move(policies.tables);
+  for (TableImage& table : sets.tables) image.tables.push_back(std::move(table));
+  image.sets = std::move(sets.sets);
+  for (size_t i = 0; i < config.interfaces.size(); ++i) {
+    const Interface& interface = config.interfaces[i];
+    auto slot = [&](ps_verdict verdict, ps_reason reason) { return slots.intern({0, interface.name, {}, {}, verdict, reason, interface.at}); };
+    ps_hook_const constants{};
+    constants.interface = static_cast<uint32_t>(i);
+    constants.malformed = interface.malformed == Malformed::drop ? PS_DROP : PS_PASS;
+    constants.slot_malformed = slot(static_cast<ps_verdict>(constants.malformed), PS_REASON_MALFORMED);
+    constants.slot_not_ip = slot(PS_PASS, PS_REASON_NOT_IP);
+    constants.slot_no_policy = slot(PS_PASS, PS_REASON_NO_POLICY);
+    HookImage hook;
+    hook.interface = interface.name;
+    hook.match = interface.match;
+    hook.mode = text_of(interface.xdp);
+    hook.at = interface.at;
+    hook.constants["hook_const"] = bytes_of(constants);
+    hook.constants["policy_const"] = bytes_of(policies.hooks[i]);
+    image.hooks.push_back(std::move(hook));
+  }
+  image.slots = slots.used();
+  image.slot_end = slots.end();
+  image.parts = parts_of(config);
+  return image;
+}
+
+}  // namespace penstock

@@ -1,0 +1,26 @@
+// Policies -> the tables of features/policy/tables.h.  Pure.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "core/base/result.h"
+#include "core/plan/image.h"
+#include "core/plan/set_registry.h"
+#include "core/plan/slots.h"
+#include "features/policy/config.h"
+#include "features/policy/tables.h"
+
+namespace penstock {
+
+struct PolicyTables {
+  std::vector<TableImage> tables;     // policies, policy_rules
+  std::vector<ps_policy_const> hooks; // by interface, in the order given: the value of symbol `policy_const`
+};
+
+// `interfaces`: the file's names; policies attached to others are an error.  `max_entries`: PS_RULES_MAX_* of the
+// instruction level that will be loaded.  Errors: a policy with more entries, an interface with more than
+// PS_POLICIES_MAX policies; both point at the file.
+Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const std::vector<std::string>& interfaces,
+                                      size_t max_entries, SetRegistry& sets, SlotTable& slots);
+
+}  // namespace penstock
