@@ -5,12 +5,14 @@
 #include "app/config.h"
 #include "core/plan/image.h"
 #include "core/plan/revisions.h"
+#include "features/sets/compile.h"
 
 namespace penstock {
 
 // What earlier revisions gave out and still hold.
 struct Known {
   std::vector<Slot> slots;
+  KnownSets sets;
 };
 
 Result<Image> compile(const Config& config, const Known& known = {});
