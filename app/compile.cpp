@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <memory>
+
 #include "bpf/hook.h"
 #include "core/kernel/objects.h"
 #include "features/policy/compile.h"
@@ -11,11 +13,20 @@
 namespace penstock {
 namespace {
 
-std::string digest(const void* data, size_t size) {
-  const XXH128_hash_t h = XXH3_128bits(data, size);
+std::string digest(const std::string& text) {
+  const XXH128_hash_t h = XXH3_128bits(text.data(), text.size());
   return fmt::format("{:016x}{:016x}", h.high64, h.low64);
 }
-std::string digest(const std::string& text) { return digest(text.data(), text.size()); }
+std::string digest(const std::vector<Prefix>& prefixes) {
+  std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state(XXH3_createState(), XXH3_freeState);
+  XXH3_128bits_reset(state.get());
+  for (const Prefix& p : prefixes) {  // field by field: a struct has holes
+    const uint64_t words[3] = {p.address.hi, p.address.lo, p.length};
+    XXH3_128bits_update(state.get(), words, sizeof words);
+  }
+  const XXH128_hash_t h = XXH3_128bits_digest(state.get());
+  return fmt::format("{:016x}{:016x}", h.high64, h.low64);
+}
 
 std::string text_of(const AddressMatch& m) {
   if (m.any) return "any";
@@ -46,7 +57,7 @@ std::map<std::string, Part> parts_of(const Config& config) {
     parts["interface " + i.name] = {digest(fmt::format("{} {} {}", match, static_cast<int>(i.xdp), static_cast<int>(i.malformed))), i.at, match};
   }
   for (const Set& s : config.sets)
-    parts["set " + s.name] = {digest(s.prefixes.data(), s.prefixes.size() * sizeof(Prefix)) + (s.counters ? " counters" : ""), s.at,
+    parts["set " + s.name] = {digest(s.prefixes) + (s.counters ? " counters" : ""), s.at,
                               count_text(s.prefixes.size()) + " elements"};
   for (const Policy& p : config.policies) {
     std::string order;
@@ -82,7 +93,7 @@ Result<Image> compile(const Config& config, const Known& known) {
   for (const Interface& i : config.interfaces) interfaces.push_back(i.name);
   // Every named set has a table, used by a rule or not: run-time commands find it.
   for (const Set& s : config.sets) registry.named(s.name);
-  TRY_ASSIGN(PolicyTables policies, compile_policies(config.policies, interfaces, max_rule_entries(), registry, slots));
+  TRY_ASSIGN(PolicyTables policies, compile_policies(config.policies, interfaces, known.rule_entries, registry, slots));
   TRY_ASSIGN(CompiledSets sets, compile_sets(registry.used(), config.sets, known.sets));
   image.sizes = std::move(sets.sizes);
   image.tables = std::move(policies.tables);

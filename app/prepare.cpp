@@ -73,6 +73,8 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
 
   Known known;
   known.slots = revisions.known_slots();
+  TRY_ASSIGN(const Level level, kernel_level());
+  if (level != Level::may_goto) known.rule_entries = level == Level::atomics ? PS_RULES_MAX_atomics : PS_RULES_MAX_basic;
   TRY_ASSIGN(out.running, observe(instance));
   TRY_ASSIGN(known.sets, read_known_sets(instance, out.running, out.config.sets));
   TRY_ASSIGN(out.change.image, compile(out.config, known));

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/base/diagnostic.h"
 #include "core/config/duration.h"
 #include "features/sets/elements.h"
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/cli/change.h"
+#include "core/base/diagnostic.h"
 
 namespace penstock {
 

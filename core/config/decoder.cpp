@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "core/base/diagnostic.h"
 
@@ -42,6 +43,7 @@ void Decoder::check_reference(const Reference& reference) {
   auto& names = defined_[reference.kind];
   const auto found = names.find(reference.name);
   if (found == names.end()) {
+    if (incomplete_.contains(reference.kind)) return;
     std::vector<std::string> known;
     for (const auto& [name, definition] : names) known.push_back(name);
     std::string hint = suggest(reference.name, known);
@@ -59,7 +61,9 @@ Result<> Decoder::finish() {
   if (!errors_.empty()) {
     Error all;
     all.diagnostics = std::move(errors_);
-    std::ranges::stable_sort(all.diagnostics, {}, [&](const Diagnostic& d) { return d.at.file == document_.file() ? d.at.line : UINT32_MAX; });
+    std::ranges::stable_sort(all.diagnostics, {}, [&](const Diagnostic& d) {
+      return std::pair(d.at.file == document_.file() ? d.at.line : UINT32_MAX, d.at.column);  // other files come last
+    });
     if (more_errors_ > 0) all.diagnostics.back().detail.push_back(fmt::format("and {} more errors, not shown", more_errors_));
     return Failure(std::move(all));
   }

@@ -2,6 +2,7 @@
 // defines and another refers to.  Features know each other's things only by kind and name ("set", "badnets").
 #pragma once
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +36,8 @@ class Decoder {
   enum class Unused { fine, warn };  // what it means when nothing refers to a name
   void define(const std::string& kind, const std::string& name, const Location& at, Unused unused = Unused::fine);
   void mark_empty(const std::string& kind, const std::string& name);  // who refers to it gets a warning
+  // Some names of this kind could not be read: references to it that are not found are no errors of their own.
+  void mark_incomplete(const std::string& kind) { incomplete_.insert(kind); }
   void refer(const std::string& kind, const std::string& name, const Node& node);
 
   // Call when everything is decoded: checks every reference, then hands over what was found.
@@ -58,6 +61,7 @@ class Decoder {
   std::vector<Diagnostic> errors_, warnings_;
   size_t more_errors_ = 0;
   std::map<std::string, std::map<std::string, Definition>> defined_;
+  std::set<std::string> incomplete_;
   std::vector<Reference> references_;
   std::string copies_;
 };

@@ -37,7 +37,7 @@ bool check_keys(Decoder& decoder, const Node& node, const KeyTable& table) {
   if (node.kind != Node::Kind::map) {
     std::vector<std::string> names;
     for (const Key& key : table.keys) names.push_back(key.name);
-    return decoder.error(node, fmt::format("expected a map of keys, as this is a {}", table.title), fmt::format("its keys are {}", fmt::join(names, ", ")));
+    return decoder.error(node, fmt::format("expected a map with the keys of this {}", table.title), fmt::format("its keys are {}", fmt::join(names, ", ")));
   }
   bool good = true;
   for (size_t i = 0; i < node.entries(); ++i) {
@@ -53,13 +53,13 @@ bool check_keys(Decoder& decoder, const Node& node, const KeyTable& table) {
     }
     std::vector<std::string> names;
     for (const Key& k : table.keys) names.push_back(k.name);
-    decoder.error(key, fmt::format("unknown key `{}` in {}", key.text, table.title), suggest(key.text, names));
+    decoder.error(key, fmt::format("unknown key `{}` in this {}", key.text, table.title), suggest(key.text, names));
   }
   for (const Key& key : table.keys) {
     if (!key.required) continue;
     bool present = false;
     for (size_t i = 0; i < node.entries(); ++i) present |= node.key(i).text == key.name;
-    if (!present) good = decoder.error(node, fmt::format("`{}` is missing in {}", key.name, table.title), fmt::format("add `{}: {}`", key.name, key.doc.example));
+    if (!present) good = decoder.error(node, fmt::format("`{}` is missing in this {}", key.name, table.title), fmt::format("add `{}: {}`", key.name, key.doc.example));
   }
   return good;
 }

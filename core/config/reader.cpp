@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <yaml.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -55,12 +56,26 @@ class Parser {
     if (parser_.error == YAML_MEMORY_ERROR) return fail("out of memory while reading YAML");
     const yaml_mark_t& mark = parser_.problem_mark;
     Location at{document_.file(), static_cast<uint32_t>(mark.line + 1), static_cast<uint32_t>(mark.column + 1)};
-    std::string message = fmt::format("no YAML: {}", parser_.problem ? parser_.problem : "unknown problem");
-    Diagnostic d = document_.diagnostic(at, std::move(message));
-    if (d.source_line.find('\t') != std::string::npos) d.hint = "indent with spaces, not tabs";
+    std::string_view source = document_.text();
+    if (mark.index >= source.size()) at = end_of(source);  // the end of the file lies on no line that could be shown
+    Diagnostic d = document_.diagnostic(at, fmt::format("no YAML: {}", parser_.problem ? parser_.problem : "unknown problem"));
+    if (d.source_line.find('\t') != std::string::npos)
+      d.hint = "indent with spaces, not tabs";
+    else if (d.source_line.find(':') != std::string::npos)
+      d.hint = "put words that begin with a special character or hold `: ` in quotes";
     if (parser_.context && parser_.context_mark.line != mark.line)
       d.detail.push_back(fmt::format("{}, begun at line {}", parser_.context, parser_.context_mark.line + 1));
     return fail(std::move(d));
+  }
+
+  // The last character of the text that is no blank.
+  Location end_of(std::string_view text) const {
+    text = text.substr(0, text.find_last_not_of(" \t\r\n") + 1);
+    const size_t start = text.rfind('\n') == text.npos ? 0 : text.rfind('\n') + 1;
+    uint32_t line = 1, column = 0;
+    for (char c : text) line += c == '\n';
+    for (size_t i = start; i < text.size(); ++column) i += std::max<size_t>(1, utf8_length(text.substr(i)));
+    return {document_.file(), line, std::max(column, 1u)};
   }
 
   void place(Node& node) const {

@@ -4,6 +4,11 @@
 
 namespace penstock {
 
+std::string plural(std::string_view noun) {
+  if (noun.ends_with('y')) return std::string(noun.substr(0, noun.size() - 1)) + "ies";
+  return std::string(noun) + "s";
+}
+
 bool is_name(std::string_view text) {
   const auto alphanumeric = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
   if (text.empty() || text.size() > longest_name || !alphanumeric(text[0])) return false;
@@ -17,9 +22,11 @@ bool looks_like_address(std::string_view text) {
   return text.find('.') != text.npos && text.find_first_not_of("0123456789.") == text.npos;
 }
 
+const char* kind_text(const Node& node) { return node.kind == Node::Kind::map ? "map" : node.kind == Node::Kind::list ? "list" : "word"; }
+
 bool expect_scalar(Decoder& decoder, const Node& node, std::string_view what) {
   if (node.kind == Node::Kind::scalar) return true;
-  return decoder.error(node, fmt::format("expected {}, not a {}", what, node.kind == Node::Kind::list ? "list" : "map"));
+  return decoder.error(node, fmt::format("expected {}, not a {}", what, kind_text(node)));
 }
 
 std::string prefix_problem(const ParsedPrefix& parsed, std::string_view text, std::string& hint) {
@@ -67,7 +74,7 @@ bool decode_number(Decoder& decoder, const Node& node, std::string_view text, ui
 
 bool check_map_name(Decoder& decoder, const Node& key, std::string_view kind) {
   if (is_name(key.text)) return true;
-  return decoder.error(key, fmt::format("`{}` cannot name a {}", key.text, kind), fmt::format("a name begins with a-z or 0-9, then a-z, 0-9, `-`, `_`, `.`; at most {} characters", longest_name));
+  return decoder.error(key, fmt::format("`{}` is no valid {} name", key.text, kind), fmt::format("a name begins with a-z or 0-9, then a-z, 0-9, `-`, `_`, `.`; at most {} characters", longest_name));
 }
 
 Type<std::string> string_type(std::string what) {
@@ -88,8 +95,8 @@ Type<std::string> name_type(std::string what) {
 }
 
 Type<std::string> reference_type(std::string kind) {
-  return {{"name of a " + kind, {{"type", "string"}}}, [kind](Decoder& d, const Node& node, std::string& out) {
-            if (!expect_scalar(d, node, "the name of a " + kind)) return false;
+  return {{kind + " name", {{"type", "string"}}}, [kind](Decoder& d, const Node& node, std::string& out) {
+            if (!expect_scalar(d, node, kind + " name")) return false;
             d.refer(kind, node.text, node);
             out = node.text;
             return true;

@@ -11,10 +11,12 @@ namespace penstock {
 
 constexpr size_t longest_name = 63;
 constexpr const char* name_pattern = "^[a-z0-9][a-z0-9_.-]{0,62}$";
+std::string plural(std::string_view noun);  // "policy": "policies"
 bool is_name(std::string_view text);        // [a-z0-9][a-z0-9-_.]*, at most longest_name characters
 bool looks_like_address(std::string_view text);  // meant as an address or prefix, well-formed or not
 
 // Building blocks of decode functions: each reports what is wrong and returns false.
+const char* kind_text(const Node& node);  // "word", "list" or "map"
 bool expect_scalar(Decoder& decoder, const Node& node, std::string_view what);
 bool decode_prefix(Decoder& decoder, const Node& node, Prefix& out);
 bool decode_number(Decoder& decoder, const Node& node, std::string_view text, uint64_t least, uint64_t most, uint64_t& out);
@@ -61,9 +63,9 @@ Type<E> one_of(std::vector<Choice<E>> choices, std::vector<std::string> unbuilt 
 
 template <class V>
 Type<std::vector<V>> list_of(Type<V> type) {
-  Shape shape{"list of " + type.shape.text, {{"type", "array"}, {"items", type.shape.schema}}, {}, type.shape.table, "[]" + type.shape.path};
+  Shape shape{type.shape.table ? "list of " + plural(type.shape.text) : "list of " + type.shape.text, {{"type", "array"}, {"items", type.shape.schema}}, {}, type.shape.table, "[]" + type.shape.path};
   return {shape, [decode = type.decode, text = shape.text](Decoder& d, const Node& node, std::vector<V>& out) {
-            if (node.kind != Node::Kind::list) return d.error(node, "expected a " + text, "write it in brackets: [a, b]");
+            if (node.kind != Node::Kind::list) return d.error(node, "expected a " + text + ", not a " + kind_text(node), "write it in brackets: [a, b]");
             bool good = true;
             out.clear();
             out.reserve(node.items.size());
@@ -104,11 +106,11 @@ Type<T> object_of(Keys<T> keys) {
 // A map from names to maps; each name is defined as one of `kind`.  T has members `name` and `at` (the place of the name).
 template <class T>
 Type<std::vector<T>> named_map_of(std::string kind, Keys<T> keys, Decoder::Unused unused = Decoder::Unused::fine) {
-  Shape shape{"map from names to " + keys.table()->title + "s",
+  Shape shape{"map from names to " + plural(keys.table()->title),
               {{"type", "object"}, {"propertyNames", {{"pattern", name_pattern}}}, {"additionalProperties", keys.table()->schema()}},
               {}, keys.table(), ".NAME"};
-  return {shape, [kind = std::move(kind), keys = std::move(keys), unused](Decoder& d, const Node& node, std::vector<T>& out) {
-            if (node.kind != Node::Kind::map) return d.error(node, "expected a map from names to " + keys.table()->title + "s", "write `NAME: { ... }`");
+  return {shape, [kind = std::move(kind), keys = std::move(keys), unused, text = shape.text](Decoder& d, const Node& node, std::vector<T>& out) {
+            if (node.kind != Node::Kind::map) return d.error(node, "expected a " + text + ", not a " + kind_text(node), "write `NAME: { ... }`");
             bool good = true;
             for (size_t i = 0; i < node.entries(); ++i) {
               T value{};

@@ -40,7 +40,8 @@ unsigned counter_lanes() {
 }
 
 Result<Loaded> load_image(const Image& image, const LoadOptions& options) {
-  TRY_ASSIGN(const Level level, kernel_level());
+  TRY_ASSIGN(const Level best, kernel_level());
+  const Level level = options.level.value_or(best);
   Loaded loaded;
   std::map<std::string, int> shared = options.shared;
   std::set<std::string> tables;

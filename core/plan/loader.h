@@ -1,6 +1,7 @@
 // From an image to loaded programs and filled tables.  Nothing is pinned or attached here.
 #pragma once
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@ struct LoadOptions {
   ps_core_const core{};               // trace, replay, no_write; counter lanes and stride are filled in
   std::map<std::string, int> shared;  // by map name: use this one (counters, state of sets, an unchanged table)
   std::map<std::string, Bytes> constants;  // instead of the image's, by symbol (replay of raw IP packets)
+  std::optional<Level> level;         // instead of the best that the kernel knows (tests)
 };
 
 struct Loaded {

@@ -38,6 +38,7 @@ Result<Mapping> open_word(const Instance& instance) {
 }
 
 Result<Mapping> open_state(const Instance& instance) {
+  TRY(make_directories(instance.bpf));
   const std::string path = instance.pins("state");
   if (!fs::exists(path)) {
     TRY_ASSIGN(const Fd map, create_map({BPF_MAP_TYPE_ARRAY, "state", 4, sizeof(NodeState), 1, BPF_F_MMAPABLE}));

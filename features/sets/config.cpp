@@ -20,6 +20,7 @@ bool load(Decoder& d, Set& set) {
   auto prefixes = read_set_file(set.read_from);
   if (!prefixes) {
     Diagnostic found = std::move(prefixes).error().diagnostics.front();
+    if (found.at.line == 0) return d.error(set.file_at, fmt::format("the file of the set `{}` {}", set.name, found.message), found.hint);
     found.detail.push_back(fmt::format("the file of the set `{}`, named at {}", set.name, set.file_at.text()));
     return d.error(std::move(found));
   }

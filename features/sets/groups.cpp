@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstring>
 
 #include "features/sets/intervals.h"
 
@@ -25,7 +26,7 @@ public:
         cells_.clear();
     }
 
-    // Adds first..last (offsets in the /17); ascending.
+    // Adds first..last (offsets in the group); ascending.
     void add(std::uint32_t first, std::uint32_t last, std::uint32_t id)
     {
         if (id == fallback_)
@@ -40,7 +41,7 @@ public:
     }
 
     struct Cell {
-        std::uint32_t number;  // 0..127
+        std::uint32_t number;  // in the group
         std::uint32_t begin, count;
     };
     std::span<const Cell> cells() const { return cells_; }
@@ -63,11 +64,10 @@ std::uint8_t* bytes_of(set_line& line)
     return reinterpret_cast<std::uint8_t*>(&line);
 }
 
-void put_pair(set_line& line, std::size_t rank, const Piece& piece)
+void put_pair(std::uint8_t* pairs, std::size_t rank, const Piece& piece)
 {
-    auto* pair = bytes_of(line) + SET_INLINE_AT + 2 * rank;
-    pair[0] = piece.first;
-    pair[1] = piece.last;
+    pairs[2 * rank] = piece.first;
+    pairs[2 * rank + 1] = piece.last;
 }
 
 void put_header(set_line& line, std::uint64_t ranked_lower, unsigned mode)
@@ -81,17 +81,19 @@ public:
     GroupsBuilder(std::span<const Interval> intervals, Ids ids) : intervals_(intervals), with_ids_(ids == Ids::yes)
     {
         table_.part.kind = with_ids_ ? SET_SLOTS : SET_BITMAP;
-        table_.lines.reserve(SET_GROUPS + intervals.size() / 8);
-        table_.lines.resize(SET_GROUPS);
+        groups_ = with_ids_ ? SET_SLOT_GROUPS : SET_GROUPS;
+        table_.lines.reserve(groups_ + intervals.size() / 8);
+        table_.lines.resize(groups_);
     }
 
     Table build()
     {
         Group group;
         std::size_t at = 0;  // the interval that the group begins in
-        for (std::uint32_t number = 0; number < SET_GROUPS; ++number) {
-            const auto from = number << (32 - SET_GROUP_BITS);
-            const auto to = from | (~0U >> SET_GROUP_BITS);
+        const auto size = static_cast<std::uint32_t>((1ULL << 32) / groups_);  // addresses of a group
+        for (std::uint32_t number = 0; number < groups_; ++number) {
+            const auto from = number * size;
+            const auto to = from + (size - 1);
             auto end = at + 1;
             while (end < intervals_.size() && start(end) <= to)
                 ++end;
@@ -105,7 +107,7 @@ public:
             at = end < intervals_.size() && start(end) == to + 1 ? end : end - 1;
         }
         table_.lines.resize(table_.lines.size() + (pool_.size() + 15) / 16);
-        std::copy(pool_.begin(), pool_.end(), reinterpret_cast<std::uint32_t*>(table_.lines.data() + SET_GROUPS));
+        std::copy(pool_.begin(), pool_.end(), reinterpret_cast<std::uint32_t*>(table_.lines.data() + groups_));
         table_.part.lines = static_cast<std::uint32_t>(table_.lines.size());
         return std::move(table_);
     }
@@ -137,9 +139,9 @@ private:
     {
         const auto place = (pool_.size() + alignment - 1) / alignment * alignment;
         pool_.resize(place + count);
-        return static_cast<std::uint32_t>(SET_GROUPS * 16 + place);
+        return static_cast<std::uint32_t>(groups_ * 16 + place);
     }
-    std::uint32_t* pool(std::uint32_t place) { return pool_.data() + (place - SET_GROUPS * 16); }
+    std::uint32_t* pool(std::uint32_t place) { return pool_.data() + (place - groups_ * 16); }
 
     void put_bitmap(std::uint32_t number, const Group& group)
     {
@@ -162,7 +164,7 @@ private:
             if (whole(pieces))
                 continue;
             if (fits)
-                put_pair(line, rank, pieces[0]);
+                put_pair(bytes_of(line) + SET_INLINE_AT, rank, pieces[0]);
             else
                 for (const auto& piece : pieces)
                     for (unsigned bit = piece.first; bit <= piece.last; ++bit)
@@ -179,18 +181,20 @@ private:
         auto& line = table_.lines[number];
         bool simple = true;
         for (const auto& cell : cells) {
-            line.word[cell.number / 64] |= 1ULL << (cell.number % 64);
+            line.word[0] |= 1ULL << cell.number;
             simple &= cell.count == 1;
         }
-        const bool fits = simple && cells.size() <= SET_INLINE_MAX;
-        put_header(line, line.word[0], fits ? SET_GROUP_INLINE : SET_GROUP_POOL);
-        const auto place = allocate(cells.size() * (fits ? 1 : 2), fits ? 1 : 2);
-        line.word[2] = group.fallback() | std::uint64_t{place} << 32;
+        const bool fits = simple && cells.size() <= SET_SLOT_INLINE_MAX;
+        const auto place = fits ? 0 : allocate(cells.size() * 2, 2);
+        auto* bytes = bytes_of(line);
+        const auto put = [&](std::size_t offset, std::uint32_t value) { std::memcpy(bytes + offset, &value, sizeof value); };
+        put(SET_SLOT_DEFAULT, group.fallback());
+        put(SET_SLOT_POOL, place);
         for (std::size_t rank = 0; rank < cells.size(); ++rank) {
             const auto pieces = group.pieces(cells[rank]);
             if (fits) {
-                put_pair(line, rank, pieces[0]);
-                pool(place)[rank] = pieces[0].id;
+                put_pair(bytes + SET_SLOT_PAIRS, rank, pieces[0]);
+                put(SET_SLOT_IDS + 4 * rank, pieces[0].id);
             } else if (pieces.size() == 1) {
                 pool(place)[2 * rank] = pieces[0].id;
                 pool(place)[2 * rank + 1] = pieces[0].first | pieces[0].last << 8;
@@ -233,6 +237,7 @@ private:
 
     std::span<const Interval> intervals_;
     bool with_ids_;
+    std::uint32_t groups_ = 0;
     Table table_;
     std::vector<std::uint32_t> pool_;
 };

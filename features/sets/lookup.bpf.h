@@ -166,21 +166,22 @@ __noinline __u32 set_bitmap(__u32 base, __u32 address)
 
 __noinline __u32 set_slots(__u32 base, __u32 address)
 {
-    const struct set_line *line = set_line_at(&set_lines, base + (address >> (32 - SET_GROUP_BITS)));
+    const struct set_line *line = set_line_at(&set_lines, base + (address >> (32 - SET_SLOT_GROUP_BITS)));
     if (!line)
         return 0;
     const __u8 *bytes = (const __u8 *)line;
-    const __u32 cell = address >> 8 & 127, low = address & 255;
-    const __u64 word = line->word[cell >> 6];
-    const __u32 fallback = line->word[2];
-    const __u32 pool = line->word[2] >> 32;
-    const __u32 rank = set_rank(word, cell, bytes[62]);
-    if (!(word >> (cell & 63) & 1))
-        return fallback;
-    if (bytes[63] == SET_GROUP_INLINE) {
-        const __u16 pair = *(const __u16 *)(bytes + SET_INLINE_AT + 2 * (rank & 15));
-        return set_in_pair(low, pair) ? set_u32_at(&set_lines, base, pool + rank) : fallback;
+    const __u32 cell = address >> 8 & 63, low = address & 255;
+    const __u64 occupied = line->word[0] >> cell & 1;
+    const __u32 rank = set_popcount(line->word[0] & ((1ULL << cell) - 1));
+    const __u32 fallback = *(const __u32 *)(bytes + SET_SLOT_DEFAULT);
+    const __u32 pool = *(const __u32 *)(bytes + SET_SLOT_POOL);
+    if (!pool) {
+        const __u64 pair = *(const __u16 *)(bytes + SET_SLOT_PAIRS + 2 * (rank & 7));
+        const __u32 id = *(const __u32 *)(bytes + SET_SLOT_IDS + 4 * (rank & 7));
+        return fallback ^ ((fallback ^ id) & -(__u32)(occupied & set_in_pair(low, pair)));
     }
+    if (!occupied)
+        return fallback;
     const __u32 place = pool + 2 * rank;
     const struct set_line *entries = set_line_at(&set_lines, base + (place >> 4));
     if (!entries)
@@ -199,20 +200,26 @@ __noinline __u32 set_slots(__u32 base, __u32 address)
     return set_u32_at(&set_lines, base, value * 16 + SET_CHUNK_IDS + interval);
 }
 
-static __always_inline __u32 set_tree_in(void *map, __u32 base, __u32 aux, __u64 hi, __u64 lo)
+static __always_inline __u32 set_tree_in(void *map, __u32 base, __u32 ids, __u64 hi, __u64 lo)
 {
     const __u64 high = hi << 2 >> 1 | lo >> 63, low = lo << 1 >> 1;
-    __u32 at = hi >> 62;
+    __u32 at = hi >> 62 << 1;
     SET_ROLLED
     for (int i = 0; i < SET_TREE_HEIGHT; i++) {
         const struct set_line *node = set_line_at(map, base + at);
         if (!node)
             return 0;
         const __u64 header = node->word[0];
-        const __u32 lows = header >> SET_TREE_NODE_BITS & SET_TREE_MASK;
+        const __u32 first = header & SET_TREE_MASK;
+        if (header & SET_TREE_TABLE) {
+            const __u64 bits = high >> (header >> SET_TREE_SHIFT & 63);
+            const __u32 slot = bits & ((1U << (header >> SET_TREE_BITS & 31)) - 1);
+            at = set_u32_at(map, base, first * 16 + slot);
+            continue;
+        }
         __u64 above = 0;                // keys greater than the address
-        if (lows) {
-            const struct set_line *second = set_line_at(map, base + lows);
+        if (header & SET_TREE_WIDE) {
+            const struct set_line *second = set_line_at(map, base + at + 1);
             if (!second)
                 return 0;
             SET_UNROLLED
@@ -224,19 +231,16 @@ static __always_inline __u32 set_tree_in(void *map, __u32 base, __u32 aux, __u64
                 above += set_sign(high - node->word[k]);
         }
         const __u32 slot = 7 - above;
-        if (header & SET_TREE_LEAF) {
-            if (!aux)
-                return header >> (slot & 7) & 1;
-            return set_u32_at(map, base, aux * 16 + (header & SET_TREE_MASK) * 8 + slot);
-        }
-        at = (header & SET_TREE_MASK) + slot;
+        if (header & SET_TREE_LEAF)
+            return ids ? set_u32_at(map, base, first * 8 + slot) : header >> (slot & 7) & 1;
+        at = first + (slot << (header >> 32 & 1));
     }
     return 0;
 }
 
-__noinline __u32 set_tree(__u32 base, __u32 aux, __u64 hi, __u64 lo)
+__noinline __u32 set_tree(__u32 base, __u32 ids, __u64 hi, __u64 lo)
 {
-    return set_tree_in(&set_lines, base, aux, hi, lo);
+    return set_tree_in(&set_lines, base, ids, hi, lo);
 }
 
 // The element of the set that is the longest prefix of the address: its id (1 in a set without ids), or 0.

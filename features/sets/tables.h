@@ -28,23 +28,27 @@ struct set_line {
 //                      else u32: index in half lines of the first 256-bit chunk
 //          bytes 62, 63  count of mixed /24s in word[2]; mode
 //
-// slots    IPv4 with ids.  One line for each 128 /24s, then a pool of u32.
-//          word[0..1]  occupied: the /24 differs from the group's default; its place is its rank
-//          word[2]     low half: the default id; high half: index of the first pool entry (in u32)
-//          bytes 32..  inline: {first, last} u8 pairs as above; pool[rank] is the id between them
-//          bytes 62, 63  count of occupied /24s in word[0]; mode
-//          Without inline pairs a pool entry is two u32: the id or (SET_SLOT_COMPLEX) the line of a chunk;
+// slots    IPv4 with ids.  One line for each 64 /24s (an /18), SET_SLOT_GROUPS lines, then a pool of u32.
+//          word[0]     occupied: the /24 differs from the group's default; its place is its rank
+//          bytes 8..   u32 default id
+//          bytes 12..  inline: {first, last} u8 pairs, bytes 28.. as many u32 ids: what lies between
+//          bytes 60..  u32: place of the group's first pool entry (in u32), 0 if it is inline
+//          A pool entry is two u32: the id or (SET_SLOT_COMPLEX) the line of a chunk;
 //          first | last << 8 | flags << 16.
 //          Chunk: 256 bits that mark where a new interval starts, four u8 counts of marks before each
 //          word, then the intervals' ids as u32, running on into the next lines.
 //
-// tree     any family, with or without ids: the address space cut into intervals, their starts in a
-//          B-tree of 7 keys and 8 children.  Four roots at lines 0..3, chosen by the address's top two
-//          bits; the other 126 are compared as two 63-bit words, so that a borrow is the sign bit.
-//          word[0]     bits 0..30: first child's line; in a leaf its 8 result bits or (ids) the place of
-//                      its 8 ids, counted from line `aux` in half lines; bits 31..61: line of the keys'
-//                      low words (at word[1..7]), 0 if they are all zero; bit 63: leaf
-//          word[1..7]  high words of the keys, ascending; unused ones are SET_TREE_NO_KEY
+// tree     any family, with or without ids: the address space cut into intervals.  Four roots at lines
+//          0, 2, 4, 6, chosen by the address's top two bits; the other 126 are compared as two 63-bit
+//          words, so that a borrow is the sign bit.  word[0] of a node, SET_TREE_*:
+//          bits 0..30  leaf: eight result bits, or (with ids) the half line of its eight ids;
+//                      inner: first child's line; table: first line of its slots
+//          SET_TREE_WIDE   the keys' low words are in word[1..7] of the next line (else all are zero)
+//          SET_TREE_PAIRS  children are two lines apart, since some are wide
+//          word[1..7]  inner and leaf: high words of up to 7 keys, ascending; unused: SET_TREE_NO_KEY.
+//                      An address that is not below key k goes to child or interval k.
+//          table: a slot is a u32, the line of the node for one value of the high word's bits
+//                      SET_TREE_SHIFT.. (SET_TREE_BITS of them).
 enum set_kind {
     SET_EMPTY,
     SET_LINEAR,
@@ -61,15 +65,26 @@ enum {
     SET_INLINE_AT = 32,                 // byte offset of the pairs
     SET_GROUP_INLINE = 0,
     SET_GROUP_POOL = 1,
+    SET_SLOT_GROUP_BITS = 18,
+    SET_SLOT_GROUPS = 1 << SET_SLOT_GROUP_BITS,
+    SET_SLOT_INLINE_MAX = 8,
+    SET_SLOT_DEFAULT = 8,               // byte offsets
+    SET_SLOT_PAIRS = 12,
+    SET_SLOT_IDS = 28,
+    SET_SLOT_POOL = 60,
     SET_SLOT_COMPLEX = 1,
     SET_CHUNK_COUNTS = 32,              // byte offset of the counts in a chunk
     SET_CHUNK_IDS = 9,                  // place of the first id in a chunk, in u32
-    SET_TREE_HEIGHT = 10,               // 8^10 intervals
-    SET_TREE_NODE_BITS = 31,
+    SET_TREE_HEIGHT = 16,               // three tables, each behind a node that skips bits, and nine more
+    SET_TREE_SHIFT = 40,                // bit offsets in a table's word[0]
+    SET_TREE_BITS = 48,
     SET_EXTRA_DEPTH = 129,              // prefixes that can cover each other: /0 to /128
 };
 #define SET_TREE_NO_KEY (1ULL << 63)
 #define SET_TREE_LEAF (1ULL << 63)
+#define SET_TREE_TABLE (1ULL << 62)
+#define SET_TREE_PAIRS (1ULL << 32)
+#define SET_TREE_WIDE (1ULL << 31)
 #define SET_TREE_MASK 0x7fffffffULL
 
 // One address family of a set.
@@ -77,7 +92,7 @@ struct set_part {
     __u32 kind;                         // enum set_kind
     __u32 base;                         // first line in set_lines
     __u32 lines;                        // length of the run
-    __u32 aux;                          // linear: lines in use; tree: line of the ids, 0 without ids
+    __u32 aux;                          // linear: lines in use; tree: 1 with ids
 };
 
 // Map `sets`: one descriptor per set of the generation.

@@ -190,8 +190,8 @@ TEST_P(SetTable, Ipv4ClusteredAndNested)
 
 TEST_P(SetTable, InlineLimitOfAGroup)
 {
-    // 14, 15, 16, 17 partial /24s in each of many groups, in both halves of them.
-    for (std::uint32_t partial : {14U, 15U, 16U, 17U}) {
+    // Partial /24s in each of many groups, up to the limit and over it, in both halves of them.
+    for (std::uint32_t partial : {8U, 14U, 15U, 16U, 17U, 18U}) {
         std::vector<Element> elements;
         for (std::uint32_t group = 0; group < 40; ++group)
             for (std::uint32_t i = 0; i < partial; ++i)

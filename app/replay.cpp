@@ -1,0 +1,182 @@
+#include "app/replay.h"
+
+#include <bpf/bpf.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "core/net/packet_text.h"
+
+namespace penstock {
+namespace {
+
+constexpr size_t least_frame = 14;       // the kernel runs nothing shorter
+constexpr size_t most_growth = 256;      // what a program can put in front of a packet
+
+}  // namespace
+
+std::optional<size_t> hook_of(const Image& image, const std::string& interface) {
+  for (size_t i = 0; i < image.hooks.size(); ++i)
+    if (image.hooks[i].interface == interface) return i;
+  return {};
+}
+
+Result<Replay> Replay::open(const Image& image, World world) {
+  Replay r;
+  r.image_ = &image;
+  r.world_ = world;
+  LoadOptions options;
+  options.core.trace = 1;
+  options.core.replay = world == World::replay;
+  options.core.no_write = world == World::live;
+  TRY_ASSIGN(r.ethernet_, load_image(image, options));
+  if (r.ethernet_.objects.empty()) return r;
+  TRY_ASSIGN(r.trace_, map_memory(r.ethernet_.map("trace")));
+  if (world == World::replay) {
+    TRY_ASSIGN(r.clock_, map_memory(r.ethernet_.map("replay")));
+  }
+  for (const Slot& slot : image.slots) {
+    if (slot.number >= r.slots_.size()) r.slots_.resize(slot.number + 1);
+    r.slots_[slot.number] = &slot;
+  }
+  return r;
+}
+
+Result<const Loaded*> Replay::loaded(bool raw) {
+  if (!raw) return &ethernet_;
+  if (!raw_) {
+    LoadOptions options;
+    options.core.trace = 1;
+    options.core.replay = world_ == World::replay;
+    options.core.no_write = world_ == World::live;
+    options.core.no_ethernet = 1;
+    if (!ethernet_.objects.empty()) options.shared = ethernet_.objects.front().maps();
+    TRY_ASSIGN(raw_, load_image(*image_, options));
+  }
+  return &*raw_;
+}
+
+Result<Judged> Replay::run(size_t hook, std::span<const uint8_t> packet, bool raw, uint64_t now) {
+  TRY_ASSIGN(const Loaded* programs, loaded(raw));
+  if (hook >= programs->objects.size()) return fail("no such hook");
+  // Frames too short for the kernel's test run are filled with zeros: too short for an IP header all the same.
+  std::vector<uint8_t> padded;
+  std::span<const uint8_t> in = packet;
+  if (in.size() < least_frame) {
+    padded.assign(packet.begin(), packet.end());
+    padded.resize(least_frame);
+    in = padded;
+  }
+  if (clock_) clock_.as<ps_replay>()->now = now;
+  auto* const trace = trace_.as<ps_trace>();
+  trace->count = 0;
+  out_.resize(in.size() + most_growth);
+
+  LIBBPF_OPTS(bpf_test_run_opts, options);
+  options.data_in = in.data();
+  options.data_size_in = static_cast<uint32_t>(in.size());
+  options.data_out = out_.data();
+  options.data_size_out = static_cast<uint32_t>(out_.size());
+  options.repeat = 1;
+  int error;
+  do {
+    error = bpf_prog_test_run_opts(programs->program(hook), &options);
+  } while (error == -EINTR || error == -EAGAIN);
+  if (error) return fail_errno(fmt::format("cannot run the program on a packet of {} bytes", packet.size()), -error);
+
+  Judged judged;
+  judged.verdict = static_cast<ps_verdict>(options.retval);
+  const uint32_t length = std::min<uint32_t>(options.data_size_out, static_cast<uint32_t>(out_.size()));
+  judged.bytes.assign(out_.begin(), out_.begin() + length);
+  if (in.size() != packet.size() && length == in.size()) judged.bytes.resize(packet.size());
+  for (uint32_t i = 0; i < std::min<uint32_t>(trace->count, PS_TRACE_SLOTS); ++i) {
+    const uint32_t number = trace->slots[i];
+    const Slot* slot = number < slots_.size() ? slots_[number] : nullptr;
+    if (slot && slot->verdict == PS_AUDIT && !judged.audited) judged.audited = slot;
+    judged.decided = slot;
+  }
+  return judged;
+}
+
+namespace {
+
+// "pass", "pass (rule edge/web, node.yaml:14:9)"
+std::string found_text(const Judged& judged) {
+  std::string out = verdict_name(judged.verdict);
+  const Slot* slot = judged.decided;
+  if (!slot) return out + ", decided by nobody";
+  out += fmt::format(", reason {}", reason_name(slot->reason));
+  if (!slot->policy.empty())
+    out += slot->rule.empty() ? fmt::format(", by the default of policy {}", slot->policy) : fmt::format(", by rule {}/{}", slot->policy, slot->rule);
+  if (slot->at.known()) out += fmt::format(" ({})", slot->at.text());
+  return out;
+}
+
+std::string expected_text(const Test& test) {
+  std::string out = test.expect;
+  if (test.reason) out += fmt::format(", reason {}", *test.reason);
+  if (test.rule) out += fmt::format(", by rule {}", *test.rule);
+  return out;
+}
+
+bool as_expected(const Test& test, const Judged& judged) {
+  if (test.expect != verdict_name(judged.verdict)) return false;
+  const Slot* slot = judged.decided;
+  if (test.reason && (!slot || *test.reason != reason_name(slot->reason))) return false;
+  if (test.rule && (!slot || slot->rule.empty() || (*test.rule != slot->rule && *test.rule != slot->policy + "/" + slot->rule))) return false;
+  return true;
+}
+
+}  // namespace
+
+Result<TestReport> run_tests(const Config& config, const Image& image) {
+  TestReport report;
+  if (config.tests.empty()) return report;
+  TRY_ASSIGN(Replay replay, Replay::open(image, World::replay));
+  constexpr uint64_t hour = 3'600'000'000'000;
+  uint64_t now = 0;
+  for (const Test& test : config.tests) {
+    now += hour;  // far from what the test before left behind
+    const auto packet = packet_from_text(test.packet);
+    if (!packet) {
+      Diagnostic d = packet.error().diagnostics.front();
+      d.detail.push_back(test.packet);
+      d.detail.push_back(std::string(d.at.column - 1, ' ') + std::string(d.at.width, '^'));
+      d.at = test.packet_at;
+      d.source_line.clear();
+      report.failures.push_back(std::move(d));
+      continue;
+    }
+    const auto hook = hook_of(image, test.on);
+    if (!hook) {
+      report.failures.push_back({.message = fmt::format("no program stands on interface {}", test.on), .at = test.at});
+      continue;
+    }
+    Judged judged;
+    for (uint32_t i = 0; i < test.times; ++i) {
+      TRY_ASSIGN(judged, replay.run(*hook, *packet, false, now + i));
+    }
+    if (as_expected(test, judged)) {
+      ++report.passed;
+      continue;
+    }
+    Diagnostic d{fmt::format("test failed: expected {}, found {}", test.expect, found_text(judged))};
+    d.at = test.at;
+    d.detail = {fmt::format("packet:   {} on {}{}", test.packet, test.on, test.times > 1 ? fmt::format(", {} times", test.times) : ""),
+                fmt::format("expected: {}", expected_text(test)), fmt::format("found:    {}", found_text(judged))};
+    if (judged.audited) d.hint = fmt::format("policy {} is in audit mode: what it would drop passes", judged.audited->policy);
+    report.failures.push_back(std::move(d));
+  }
+  return report;
+}
+
+Result<size_t> require_tests(const Config& config, const Image& image) {
+  TRY_ASSIGN(TestReport report, run_tests(config, image));
+  if (report.failures.empty()) return report.passed;
+  Error error;
+  error.diagnostics = std::move(report.failures);
+  return Failure(std::move(error));
+}
+
+}  // namespace penstock

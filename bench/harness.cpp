@@ -1,0 +1,222 @@
+#include "bench/harness.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fmt/core.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+namespace penstock::bench {
+
+namespace {
+
+[[noreturn]] void fail(const std::string& what, int error)
+{
+    throw std::runtime_error(fmt::format("{}: {}", what, std::strerror(std::abs(error))));
+}
+
+void* map_memory(int fd, std::size_t size)
+{
+    void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED)
+        fail("mmap of a table", errno);
+    return memory;
+}
+
+std::size_t pages(std::size_t size)
+{
+    return (size + 4095) / 4096 * 4096;
+}
+
+double cpu_ns()
+{
+    timespec now{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> tcp_packet(bool ipv6)
+{
+    std::vector<std::uint8_t> packet(ipv6 ? 78 : 64);
+    packet[12] = ipv6 ? 0x86 : 0x08;
+    packet[13] = ipv6 ? 0xdd : 0x00;
+    auto* ip = packet.data() + 14;
+    if (ipv6) {
+        ip[0] = 0x60;
+        ip[5] = 24;                                // payload length
+        ip[6] = 6;                                 // TCP
+        ip[7] = 64;
+        ip[24] = 0x20, ip[25] = 0x01, ip[39] = 1;  // to 2001::1
+    } else {
+        ip[0] = 0x45;
+        ip[3] = 50;                                // total length
+        ip[8] = 64;
+        ip[9] = 6;
+        ip[16] = 198, ip[17] = 51, ip[18] = 100, ip[19] = 10;
+    }
+    auto* tcp = ip + (ipv6 ? 40 : 20);
+    tcp[0] = 0x9c, tcp[1] = 0x40;                  // from port 40000
+    tcp[3] = 80;
+    tcp[12] = 0x50;
+    tcp[13] = 0x02;                                // SYN
+    return packet;
+}
+
+Harness::Harness(const std::string& object, std::uint32_t addresses) : addresses_(addresses)
+{
+    object_ = bpf_object__open_file(object.c_str(), nullptr);
+    if (!object_)
+        fail("open " + object, errno);
+    bpf_program* program = nullptr;
+    bpf_object__for_each_program(program, object_)
+    {
+        const std::string name = bpf_program__name(program);
+        bpf_program__set_autoload(program, name == "empty" || name.starts_with("wrapper"));
+    }
+    bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, object_)
+    {
+        const std::string name = bpf_map__name(map);
+        const bool table = name.starts_with("addresses");
+        bpf_map__set_autocreate(map, table || name == "target" || name == "next");
+        if (table)
+            bpf_map__set_max_entries(map, addresses);
+    }
+    if (const int error = bpf_object__load(object_))
+        fail("load " + object, error);
+    const auto program_fd = [&](const char* name) { return bpf_program__fd(bpf_object__find_program_by_name(object_, name)); };
+    const auto map_fd = [&](const char* name) { return bpf_object__find_map_fd_by_name(object_, name); };
+    empty_ = program_fd("empty");
+    target_ = map_fd("target");
+    next_ = static_cast<std::uint64_t*>(map_memory(map_fd("next"), 4096));
+    tables_[0] = {program_fd("wrapper4"), nullptr, pages(std::size_t{addresses} * 8)};
+    tables_[1] = {program_fd("wrapper6"), nullptr, pages(std::size_t{addresses} * 16)};
+    tables_[0].memory = map_memory(map_fd("addresses4"), tables_[0].size);
+    tables_[1].memory = map_memory(map_fd("addresses6"), tables_[1].size);
+}
+
+Harness::~Harness()
+{
+    for (auto& table : tables_)
+        if (table.memory)
+            munmap(table.memory, table.size);
+    if (next_)
+        munmap(next_, 4096);
+    bpf_object__close(object_);
+}
+
+// Makes the wrapper call the case's program with its sources.
+void Harness::point(const Case& one)
+{
+    const std::uint32_t zero = 0;
+    if (bpf_map_update_elem(target_, &zero, &one.program, BPF_ANY))
+        fail("set the target " + one.name, errno);
+    const auto& sources = one.traffic->sources;
+    if (sources.empty() || sources.size() > addresses_)
+        throw std::runtime_error(one.name + ": too many source addresses, or none");
+    if (one.traffic->ipv6) {
+        std::memcpy(tables_[1].memory, sources.data(), sources.size() * 16);
+    } else {
+        auto* table = static_cast<std::uint64_t*>(tables_[0].memory);
+        for (std::size_t i = 0; i < sources.size(); ++i)
+            std::memcpy(table + i, sources[i].data(), 4);
+    }
+    *next_ = std::uint64_t{sources.size()} << 32;
+}
+
+// CPU ns for each of `repeat` runs; the call's fixed cost is some 100 us, so repeat is a million or more.
+double Harness::run(int program, const std::vector<std::uint8_t>& packet, std::uint32_t repeat)
+{
+    LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet.data(),
+                .data_size_in = static_cast<__u32>(packet.size()), .repeat = static_cast<int>(repeat), );
+    const double begin = cpu_ns();
+    if (bpf_prog_test_run_opts(program, &options))
+        fail("BPF_PROG_RUN", errno);
+    return (cpu_ns() - begin) / repeat;
+}
+
+void Harness::check(const Case& one)
+{
+    point(one);
+    const auto count = std::min<std::size_t>(one.traffic->sources.size(), 2000);
+    const auto step = one.traffic->sources.size() / count;
+    std::vector<std::uint8_t> out(256);
+    for (std::size_t i = 0; i < count; ++i) {
+        *next_ = std::uint64_t{one.traffic->sources.size()} << 32 | i * step;
+        LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = one.traffic->packet.data(), .data_out = out.data(),
+                    .data_size_in = static_cast<__u32>(one.traffic->packet.size()),
+                    .data_size_out = static_cast<__u32>(out.size()), .repeat = 1, );
+        if (bpf_prog_test_run_opts(tables_[one.traffic->ipv6].wrapper, &options))
+            fail("BPF_PROG_RUN", errno);
+        if (options.retval != one.verdict)
+            throw std::runtime_error(fmt::format("{}: verdict {} for source {}, expected {}", one.name, options.retval, i * step, one.verdict));
+    }
+}
+
+std::vector<Row> Harness::measure(std::span<const Case> cases, const Options& options)
+{
+    std::map<std::string, std::vector<double>> times;
+    const std::string bare = "empty XDP_DROP", wrapped = "wrapper and empty XDP_DROP";
+    for (const auto& one : cases)
+        check(one);
+    const auto packet = tcp_packet(false);
+    for (unsigned round = 0; round < options.rounds; ++round) {
+        times[bare].push_back(run(empty_, packet, 4 * options.repeat));
+        Case nothing{wrapped, empty_, cases.front().traffic, "", 0};
+        point(nothing);
+        times[wrapped].push_back(run(tables_[nothing.traffic->ipv6].wrapper, nothing.traffic->packet, options.repeat));
+        for (const auto& one : cases) {
+            point(one);
+            times[one.name].push_back(run(tables_[one.traffic->ipv6].wrapper, one.traffic->packet, options.repeat));
+        }
+    }
+    const auto least = [&](const std::string& name) { return *std::ranges::min_element(times.at(name)); };
+    std::vector<Row> rows;
+    const auto add = [&](const std::string& name, const std::string& peer) {
+        auto& all = times.at(name);
+        std::ranges::sort(all);
+        rows.push_back({name, all.front(), all[all.size() / 2], all.front() / least(bare), peer, peer.empty() ? 0 : least(peer) / all.front()});
+    };
+    add(bare, "");
+    add(wrapped, "");
+    for (const auto& one : cases)
+        add(one.name, one.peer);
+    return rows;
+}
+
+void print(std::span<const Row> rows)
+{
+    fmt::print("{:<52} {:>9} {:>9} {:>7}  {}\n", "row", "min ns", "median", "x", "peer");
+    for (const auto& row : rows) {
+        const auto peer = row.peer.empty() ? "" : fmt::format("{:.1f} times faster than {}", row.x_peer, row.peer);
+        fmt::print("{:<52} {:>9.1f} {:>9.1f} {:>7.1f}  {}\n", row.name, row.min_ns, row.median_ns, row.x_empty, peer);
+    }
+}
+
+void write_json(std::span<const Row> rows, const std::string& path)
+{
+    auto list = nlohmann::json::array();
+    for (const auto& row : rows) {
+        nlohmann::json one{{"name", row.name}, {"min_ns", row.min_ns}, {"median_ns", row.median_ns}, {"x_empty", row.x_empty}};
+        one["peer"] = row.peer.empty() ? nlohmann::json{} : nlohmann::json(row.peer);
+        one["x_peer"] = row.peer.empty() ? nlohmann::json{} : nlohmann::json(row.x_peer);
+        list.push_back(one);
+    }
+    std::ofstream file(path);
+    file << list.dump(2) << '\n';
+    if (!file.flush())
+        throw std::runtime_error("write " + path);
+}
+
+}  // namespace penstock::bench

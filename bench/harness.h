@@ -1,0 +1,80 @@
+// Measures XDP programs by BPF_PROG_RUN, packet after packet with another source address.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+struct bpf_object;
+
+namespace penstock::bench {
+
+// The packet that a case sends, and the source addresses (network order; IPv4 in the first four bytes)
+// written into it one after the other, again from the start when all are used.
+struct Traffic {
+    std::vector<std::uint8_t> packet;
+    bool ipv6 = false;
+    std::vector<std::array<std::uint8_t, 16>> sources;
+};
+
+// An Ethernet frame of 64 bytes with TCP in IPv4, or 78 with TCP in IPv6, from :: to a fixed address.
+std::vector<std::uint8_t> tcp_packet(bool ipv6);
+
+struct Case {
+    std::string name;
+    int program = -1;                 // fd of the XDP program
+    const Traffic* traffic = nullptr;
+    std::string peer;                 // name of the case it is compared with; may be empty
+    std::uint32_t verdict = 0;        // the XDP action that every source must get, checked on some
+};
+
+// Times are CPU ns per packet, the wrapper's part included.  x_empty is the ratio of minima to the bare
+// empty program of the same rounds; x_peer how many times faster than the peer.
+struct Row {
+    std::string name;
+    double min_ns = 0, median_ns = 0, x_empty = 0;
+    std::string peer;
+    double x_peer = 0;
+};
+
+struct Options {
+    unsigned rounds = 5;
+    std::uint32_t repeat = 1'000'000;  // packets of one measurement
+};
+
+class Harness {
+public:
+    // Loads the wrapper and the empty program from the object file of programs.bpf.c; throws
+    // std::runtime_error.  `addresses` is the longest table of sources that a case may have.
+    Harness(const std::string& object, std::uint32_t addresses);
+    ~Harness();
+
+    // Rows for the empty program, the wrapper (around the empty program) and each case, all of them
+    // measured once in each round.  Throws std::runtime_error if a verdict differs.
+    std::vector<Row> measure(std::span<const Case> cases, const Options& options);
+
+private:
+    struct Table {
+        int wrapper = -1;
+        void* memory = nullptr;
+        std::size_t size = 0;
+    };
+    void point(const Case& one);
+    double run(int program, const std::vector<std::uint8_t>& packet, std::uint32_t repeat);
+    void check(const Case& one);
+
+    bpf_object* object_ = nullptr;
+    int empty_ = -1, target_ = -1;
+    std::uint64_t* next_ = nullptr;
+    std::uint32_t addresses_;
+    Table tables_[2];
+};
+
+// The rows as a table on the terminal, and as a list of objects in a file.
+void print(std::span<const Row> rows);
+void write_json(std::span<const Row> rows, const std::string& path);
+
+}  // namespace penstock::bench

@@ -1,0 +1,31 @@
+// bench: measures and writes the table of figures.
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <exception>
+
+#include "bench/harness.h"
+#include "bench/sets.h"
+
+int main(int argc, char** argv)
+{
+    CLI::App app{"Measures XDP programs packet by packet and writes the rows as JSON."};
+    std::string out = "bench.json", only;
+    penstock::bench::Options options;
+    app.add_option("--out", out, "file of the rows")->capture_default_str();
+    app.add_option("--only", only, "only groups of rows whose name contains this text");
+    bool no_peers = false;
+    app.add_flag("--no-peers", no_peers, "leave the peers out: quicker");
+    app.add_option("--rounds", options.rounds, "measurements of each row")->capture_default_str()->check(CLI::Range(1, 100));
+    app.add_option("--repeat", options.repeat, "packets of a measurement")->capture_default_str()->check(CLI::Range(1000, 100'000'000));
+    CLI11_PARSE(app, argc, argv);
+    try {
+        const auto rows = penstock::bench::measure_sets(PENSTOCK_BENCH_OBJECT, only, !no_peers, options);
+        penstock::bench::print(rows);
+        penstock::bench::write_json(rows, out);
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "bench: {}\n", error.what());
+        return 1;
+    }
+    return 0;
+}

@@ -1,0 +1,197 @@
+#include "bench/sets.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fmt/core.h>
+#include <linux/bpf.h>
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <random>
+#include <stdexcept>
+
+#include "bench/prefixes.h"
+#include "features/sets/extra.h"
+#include "features/sets/table.h"
+
+namespace penstock::bench {
+
+namespace {
+
+using namespace sets;
+
+// The programs about sets, with tables of one set.
+class Programs {
+public:
+    Programs(const std::string& object, const Table& table, std::uint32_t elements, bool trie)
+    {
+        object_ = bpf_object__open_file(object.c_str(), nullptr);
+        if (!object_)
+            throw std::runtime_error("open " + object);
+        bpf_program* program = nullptr;
+        bpf_object__for_each_program(program, object_)
+        {
+            const std::string name = bpf_program__name(program);
+            bpf_program__set_autoload(program, name.starts_with("set_") || name.starts_with("trie"));
+        }
+        bpf_map* map = nullptr;
+        bpf_object__for_each_map(map, object_)
+        {
+            const std::string name = bpf_map__name(map);
+            if (name == "target" || name.starts_with("addresses") || name == "next")
+                bpf_map__set_autocreate(map, false);
+        }
+        const auto lines = std::max<std::uint32_t>(1, static_cast<std::uint32_t>(table.lines.size()));
+        const auto cpus = static_cast<std::uint32_t>(libbpf_num_possible_cpus());
+        resize("set_lines", lines);
+        resize("set_hits", cpus * (elements + 1));
+        resize("lpm6", trie ? elements : 1);
+        resize("lpm4", trie ? elements : 1);
+        const std::uint32_t hits_capacity = elements + 1;  // the object's only constant
+        if (bpf_map__set_initial_value(bpf_object__find_map_by_name(object_, ".rodata"), &hits_capacity, sizeof hits_capacity))
+            throw std::runtime_error("the object's constants are not as expected");
+        if (const int error = bpf_object__load(object_))
+            throw std::runtime_error(fmt::format("load {}: {}", object, std::strerror(-error)));
+        fill("set_lines", table.lines.data(), table.lines.size() * sizeof(set_line));
+    }
+    Programs(const Programs&) = delete;
+    Programs& operator=(const Programs&) = delete;
+    ~Programs() { bpf_object__close(object_); }
+
+    int program(const char* name) const { return bpf_program__fd(bpf_object__find_program_by_name(object_, name)); }
+    int map(const char* name) const { return bpf_object__find_map_fd_by_name(object_, name); }
+
+    void describe(const set_table& set) { fill("sets", &set, sizeof set); }
+
+    void fill(const char* name, const void* from, std::size_t size)
+    {
+        if (size == 0)
+            return;
+        void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, map(name), 0);
+        if (memory == MAP_FAILED)
+            throw std::runtime_error(fmt::format("mmap {}: {}", name, std::strerror(errno)));
+        std::memcpy(memory, from, size);
+        munmap(memory, size);
+    }
+
+    void fill_trie(std::span<const Element> elements)
+    {
+        struct Key {
+            std::uint32_t length;
+            std::uint32_t address[4];
+        };
+        for (const auto& element : elements) {
+            Key key{element.length,
+                    {htonl(static_cast<std::uint32_t>(element.hi >> 32)), htonl(static_cast<std::uint32_t>(element.hi)),
+                     htonl(static_cast<std::uint32_t>(element.lo >> 32)), htonl(static_cast<std::uint32_t>(element.lo))}};
+            if (bpf_map_update_elem(map(element.ipv6 ? "lpm6" : "lpm4"), &key, &element.id, BPF_ANY))
+                throw std::runtime_error(fmt::format("fill the trie: {}", std::strerror(errno)));
+        }
+    }
+
+private:
+    void resize(const char* name, std::uint32_t entries) { bpf_map__set_max_entries(bpf_object__find_map_by_name(object_, name), entries); }
+
+    bpf_object* object_ = nullptr;
+};
+
+struct Group {
+    std::string name;
+    bool ipv6;
+    Layout layout;
+    std::size_t count;
+};
+
+double seconds_since(std::chrono::steady_clock::time_point begin)
+{
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+Table build(std::vector<Element>& elements, bool ipv6, Ids ids, const std::string& name)
+{
+    const auto begin = std::chrono::steady_clock::now();
+    auto tables = build_set(elements, ids);
+    auto table = std::move(tables.part[ipv6]);
+    fmt::print("# {}{}: {} prefixes, {}, {:.1f} MiB, sorted and built in {:.2f} s\n", name, ids == Ids::yes ? " with ids" : "",
+               elements.size(), kind_name(table.part.kind), static_cast<double>(table.lines.size()) * sizeof(set_line) / (1 << 20),
+               seconds_since(begin));
+    return table;
+}
+
+void append(std::vector<Row>& all, std::vector<Row> more)
+{
+    for (auto& row : more)
+        if (all.empty() || (row.name != all[0].name && row.name != all[1].name))
+            all.push_back(std::move(row));
+}
+
+std::vector<Row> measure_group(const Group& group, const std::string& object, Harness& harness, bool peers, const Options& options)
+{
+    auto elements = prefixes(group.ipv6, group.layout, group.count, 1);
+    const bool few = group.count < 1000;
+    const Traffic dropped{tcp_packet(group.ipv6), group.ipv6, inside(elements, 2)};
+    const Traffic passed{tcp_packet(group.ipv6), group.ipv6, outside(elements, group.layout, few ? 1000 : group.count, 3)};
+
+    auto shuffled = elements;
+    const auto plain_table = build(shuffled, group.ipv6, Ids::no, group.name);
+    const auto count = static_cast<std::uint32_t>(elements.size());
+    Programs plain(object, plain_table, count, peers);
+    set_table set{};
+    set.part[group.ipv6] = plain_table.part;
+    plain.describe(set);
+    const auto begin = std::chrono::steady_clock::now();
+    if (peers) {
+        plain.fill_trie(elements);
+        fmt::print("# {}: LPM trie filled in {:.2f} s\n", group.name, seconds_since(begin));
+    }
+
+    shuffled = elements;
+    const auto id_table = build(shuffled, group.ipv6, Ids::yes, group.name);
+    Programs counting(object, id_table, count, false);
+    set = {};
+    set.part[group.ipv6] = id_table.part;
+    counting.describe(set);
+
+    const auto trie = group.ipv6 ? "trie6" : "trie4";
+    const auto trie_row = [&](const char* what) { return group.name + ", LPM trie, " + what; };
+    const auto peer = [&](const char* what) { return peers ? trie_row(what) : ""; };
+    std::vector<Case> cases{
+        {group.name + ", dropped", plain.program("set_plain"), &dropped, peer("dropped"), XDP_DROP},
+        {group.name + ", passed", plain.program("set_plain"), &passed, peer("passed"), XDP_PASS},
+        {group.name + ", hit counters, dropped", counting.program("set_counting"), &dropped, peer("dropped"), XDP_DROP},
+        {group.name + ", hit counters, passed", counting.program("set_counting"), &passed, peer("passed"), XDP_PASS},
+    };
+    if (peers) {
+        cases.push_back({trie_row("dropped"), plain.program(trie), &dropped, "", XDP_DROP});
+        cases.push_back({trie_row("passed"), plain.program(trie), &passed, "", XDP_PASS});
+    }
+    return harness.measure(cases, options);
+}
+
+}  // namespace
+
+std::vector<Row> measure_sets(const std::string& object, const std::string& only, bool peers, const Options& options)
+{
+    constexpr std::uint32_t million = 1'000'000;
+    const std::vector<Group> groups{
+        {"10 IPv4 prefixes", false, Layout::spread, 10},
+        {"200 IPv4 prefixes", false, Layout::spread, 200},
+        {"10,000 IPv4 prefixes", false, Layout::spread, 10'000},
+        {"1 M IPv4 prefixes, spread", false, Layout::spread, million},
+        {"1 M IPv4 prefixes, clustered", false, Layout::clustered, million},
+        {"10 IPv6 prefixes", true, Layout::spread, 10},
+        {"1 M IPv6 prefixes, spread", true, Layout::spread, million},
+        {"1 M IPv6 prefixes, clustered", true, Layout::clustered, million},
+    };
+    Harness harness(object, million);
+    std::vector<Row> rows;
+    for (const auto& group : groups)
+        if (group.name.find(only) != std::string::npos)
+            append(rows, measure_group(group, object, harness, peers, options));
+    return rows;
+}
+
+}  // namespace penstock::bench

@@ -1,0 +1,102 @@
+#include "tests/model/model.h"
+
+#include <algorithm>
+
+#include "tests/model/packet.h"
+
+namespace penstock::model {
+namespace {
+
+// Bit by bit, on the bytes of the wire.
+bool covers(const Prefix& prefix, const Host& host) {
+  if (prefix.is_v4() == host.v6) return false;
+  const std::array<uint8_t, 16> mapped = prefix.address.wire();
+  const uint8_t* want = mapped.data() + (host.v6 ? 0 : 12);
+  for (unsigned bit = 0; bit < prefix.family_length(); ++bit) {
+    const unsigned shift = 7 - bit % 8;
+    if ((want[bit / 8] >> shift) % 2 != (host.bytes[bit / 8] >> shift) % 2) return false;
+  }
+  return true;
+}
+
+bool listed(const std::vector<Prefix>& prefixes, const Host& host) {
+  return std::ranges::any_of(prefixes, [&](const Prefix& p) { return covers(p, host); });
+}
+
+bool matches(const AddressMatch& match, const Config& config, const Host& host) {
+  bool found = match.any || listed(match.prefixes, host);
+  for (const std::string& name : match.sets)
+    for (const Set& set : config.sets)
+      if (set.name == name && listed(set.prefixes, host)) found = true;
+  return found != match.negate;
+}
+
+bool matches(const PortMatch& match, const std::optional<unsigned>& port) {
+  if (match.ranges.empty()) return true;
+  if (!port) return false;
+  const bool found = std::ranges::any_of(match.ranges, [&](const PortRange& r) { return *port >= r.first && *port <= r.last; });
+  return found != match.negate;
+}
+
+bool matches(const Rule& rule, const Config& config, const Packet& packet, const World& world) {
+  if (rule.proto) {
+    if (*rule.proto != packet.protocol) return false;
+    if (*rule.proto == 1 && packet.source.v6) return false;    // icmp is IPv4's
+    if (*rule.proto == 58 && !packet.source.v6) return false;  // icmpv6 is IPv6's
+  }
+  if (rule.socket && !(world.socket_owns && packet.destination_port)) return false;
+  return matches(rule.from_port, packet.source_port) && matches(rule.to_port, packet.destination_port) &&
+         matches(rule.from, config, packet.source) && matches(rule.to, config, packet.destination);
+}
+
+std::string verdict(Action action, Mode mode) {
+  if (action == Action::accept) return "pass";
+  return mode == Mode::audit ? "audit" : "drop";
+}
+
+// RFC 4861 7.1.1 and its like: types 133 to 137, never forwarded.
+bool neighbour_discovery(const Packet& p) {
+  return p.source.v6 && p.icmp_type && *p.icmp_type >= 133 && *p.icmp_type <= 137 && p.hop_limit == 255;
+}
+
+// RFC 2131 4.1, RFC 8415 7.2: from the server's port to the client's.
+bool dhcp_reply(const Packet& p) {
+  if (p.protocol != 17 || !p.source_port) return false;
+  return p.source.v6 ? *p.source_port == 547 && *p.destination_port == 546
+                     : *p.source_port == 67 && *p.destination_port == 68;
+}
+
+Exit judge(const Policy& policy, const Config& config, const Packet& packet, const World& world) {
+  for (const Rule& rule : policy.rules)
+    if (matches(rule, config, packet, world)) return {verdict(rule.action, policy.mode), "rule", policy.name, rule.name};
+  if (policy.default_action == Action::drop) {
+    if (neighbour_discovery(packet)) return {"pass", "kept-nd", policy.name, ""};
+    if (dhcp_reply(packet)) return {"pass", "kept-dhcp", policy.name, ""};
+  }
+  return {verdict(policy.default_action, policy.mode), "default", policy.name, ""};
+}
+
+}  // namespace
+
+Outcome judge(const Config& config, const Interface& interface, std::span<const uint8_t> frame, const World& world) {
+  const Read read = read_frame(frame, world.ethernet);
+  if (read.kind == Kind::malformed) {
+    const std::string what = interface.malformed == Malformed::drop ? "drop" : "pass";
+    return {what, {{what, "malformed", "", ""}}};
+  }
+  if (read.kind == Kind::not_ip) return {"pass", {{"pass", "not-ip", "", ""}}};
+
+  Outcome out{"pass", {}};
+  for (const Policy& policy : config.policies) {
+    if (std::ranges::find(policy.attach, interface.name, &Attach::interface) == policy.attach.end()) continue;
+    out.exits.push_back(judge(policy, config, read.packet, world));
+    if (out.exits.back().verdict == "drop") {
+      out.verdict = "drop";
+      return out;
+    }
+  }
+  if (out.exits.empty()) out.exits.push_back({"pass", "no-policy", "", ""});
+  return out;
+}
+
+}  // namespace penstock::model

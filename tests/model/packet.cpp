@@ -1,0 +1,137 @@
+#include "tests/model/packet.h"
+
+#include <algorithm>
+
+namespace penstock::model {
+namespace {
+
+using Octets = std::span<const uint8_t>;
+constexpr Read malformed{Kind::malformed, {}};
+constexpr Read not_ip{Kind::not_ip, {}};
+
+unsigned u16(Octets o, size_t at) { return o[at] * 256u + o[at + 1]; }
+
+// RFC 9293 3.1, RFC 768, RFC 792, RFC 4443: `payload` is what IP carries, `whole` unless it is a first fragment.
+Read transport(Packet packet, Octets payload, bool whole, bool v6) {
+  switch (packet.protocol) {
+    case 6: {
+      if (payload.size() < 20) return malformed;
+      const size_t header = (payload[12] / 16) * 4u;
+      if (header < 20 || header > payload.size()) return malformed;
+      break;
+    }
+    case 17: {
+      if (payload.size() < 8) return malformed;
+      const unsigned length = u16(payload, 4);
+      if (length < 8) return malformed;
+      if (whole && length > payload.size()) return malformed;
+      break;
+    }
+    case 1:
+    case 58:
+      if ((packet.protocol == 58) != v6) return {Kind::ip, packet};  // the other family's ICMP is an unknown protocol
+      if (payload.size() < 8) return malformed;
+      packet.icmp_type = payload[0];
+      return {Kind::ip, packet};
+    default:
+      return {Kind::ip, packet};
+  }
+  packet.source_port = u16(payload, 0);
+  packet.destination_port = u16(payload, 2);
+  return {Kind::ip, packet};
+}
+
+// RFC 1858: a fragment at offset 8 would overwrite the flags of the TCP header that was judged.
+bool rewrites_tcp(unsigned offset, unsigned protocol) { return offset == 1 && protocol == 6; }
+
+// RFC 791 3.1
+Read ipv4(Octets o) {
+  if (o.size() < 20) return malformed;
+  if (o[0] / 16 != 4) return malformed;
+  const size_t header = (o[0] % 16) * 4u;
+  const size_t total = u16(o, 2);
+  if (header < 20 || total < header || total > o.size()) return malformed;
+  Packet packet;
+  packet.hop_limit = o[8];
+  packet.protocol = o[9];
+  std::copy_n(o.begin() + 12, 4, packet.source.bytes.begin());
+  std::copy_n(o.begin() + 16, 4, packet.destination.bytes.begin());
+  const unsigned offset = u16(o, 6) % 8192;
+  const bool more = (u16(o, 6) / 8192) % 2 == 1;
+  if (offset > 0) {
+    if (rewrites_tcp(offset, packet.protocol)) return malformed;
+    packet.later_fragment = true;
+    return {Kind::ip, packet};
+  }
+  return transport(packet, o.subspan(header, total - header), !more, false);
+}
+
+// RFC 4291 2.5.5.2: an IPv4-mapped address never stands on the wire.
+bool mapped(const Host& host) {
+  constexpr uint8_t head[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  return std::equal(head, head + 12, host.bytes.begin());
+}
+
+// RFC 8200
+Read ipv6(Octets o) {
+  if (o.size() < 40) return malformed;
+  if (o[0] / 16 != 6) return malformed;
+  const size_t length = u16(o, 4);
+  if (length > o.size() - 40) return malformed;
+  Packet packet;
+  packet.source.v6 = packet.destination.v6 = true;
+  packet.hop_limit = o[7];
+  std::copy_n(o.begin() + 8, 16, packet.source.bytes.begin());
+  std::copy_n(o.begin() + 24, 16, packet.destination.bytes.begin());
+  if (mapped(packet.source) || mapped(packet.destination)) return malformed;
+
+  Octets rest = o.subspan(40, length);
+  unsigned next = o[6];
+  bool whole = true;
+  for (int headers = 0;; ++headers) {
+    const bool options = next == 0 || next == 60 || next == 43 || next == 135 || next == 139 || next == 140;
+    if (!options && next != 44 && next != 51) break;
+    if (headers == 8) return malformed;  // more than any sender has reason for
+    if (rest.size() < 8) return malformed;
+    const unsigned kind = next;
+    next = rest[0];
+    if (kind == 44) {
+      const unsigned offset = u16(rest, 2) / 8;
+      if (rewrites_tcp(offset, next)) return malformed;
+      if (offset > 0) {
+        packet.later_fragment = true;
+        packet.protocol = next;
+        return {Kind::ip, packet};
+      }
+      if (rest[3] % 2 == 1) whole = false;
+      rest = rest.subspan(8);
+    } else {
+      // RFC 4302: AH counts in units of four octets, minus two; the others in eight, not counting the first.
+      const size_t size = kind == 51 ? (rest[1] + 2u) * 4 : (rest[1] + 1u) * 8;
+      if (size > rest.size()) return malformed;
+      rest = rest.subspan(size);
+    }
+  }
+  packet.protocol = next;
+  return transport(packet, rest, whole, true);
+}
+
+}  // namespace
+
+Read read_frame(Octets frame, bool ethernet) {
+  if (!ethernet) {
+    if (frame.empty()) return not_ip;
+    return frame[0] / 16 == 4 ? ipv4(frame) : frame[0] / 16 == 6 ? ipv6(frame) : not_ip;
+  }
+  if (frame.size() < 14) return malformed;
+  unsigned type = u16(frame, 12);
+  Octets rest = frame.subspan(14);
+  for (int tags = 0; tags < 2 && (type == 0x8100 || type == 0x88a8); ++tags) {  // IEEE 802.1Q, 802.1ad
+    if (rest.size() < 4) return malformed;
+    type = u16(rest, 2);
+    rest = rest.subspan(4);
+  }
+  return type == 0x0800 ? ipv4(rest) : type == 0x86dd ? ipv6(rest) : not_ip;
+}
+
+}  // namespace penstock::model

@@ -1,0 +1,34 @@
+// The model's own reading of a frame.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace penstock::model {
+
+// The sixteen bytes of an IPv6 address; of IPv4 the four bytes are used.
+struct Host {
+  bool v6 = false;
+  std::array<uint8_t, 16> bytes{};
+  bool operator==(const Host&) const = default;
+};
+
+struct Packet {
+  Host source, destination;
+  unsigned protocol = 0;
+  unsigned hop_limit = 0;
+  bool later_fragment = false;
+  std::optional<unsigned> source_port, destination_port;  // TCP and UDP, unless a later fragment
+  std::optional<unsigned> icmp_type;                      // ICMP in IPv4, ICMPv6 in IPv6
+};
+
+enum class Kind { ip, not_ip, malformed };
+struct Read {
+  Kind kind = Kind::malformed;
+  Packet packet{};
+};
+
+Read read_frame(std::span<const uint8_t> frame, bool ethernet);
+
+}  // namespace penstock::model

@@ -1,0 +1,129 @@
+#include "tests/packet/datapath.h"
+
+#include <bpf/bpf.h>
+#include <fmt/format.h>
+#include <linux/bpf.h>
+#include <sched.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "app/compile.h"
+#include "core/kernel/bpf.h"
+#include "features/policy/tables.h"
+
+namespace penstock::packet_test {
+
+namespace {
+
+size_t rule_entries(Level level) {
+  switch (level) {
+    case Level::may_goto: return PS_RULES_MAX_may_goto;
+    case Level::atomics: return PS_RULES_MAX_atomics;
+    case Level::basic: return PS_RULES_MAX_basic;
+  }
+  return 0;
+}
+
+}  // namespace
+
+Result<Datapath> Datapath::load(const Config& config, const std::string& interface, const Options& options) {
+  Known known;
+  known.rule_entries = rule_entries(options.level);
+  TRY_ASSIGN(Image image, compile(config, known));
+  std::erase_if(image.hooks, [&](const HookImage& hook) { return hook.interface != interface; });
+  if (image.hooks.size() != 1) return fail("no interface " + interface);
+
+  LoadOptions load;
+  load.level = options.level;
+  load.core.trace = options.trace;
+  load.core.replay = options.replay;
+  load.core.no_ethernet = !options.ethernet;
+  Datapath out;
+  TRY_ASSIGN(out.loaded_, load_image(image, load));
+  TRY_ASSIGN(out.trace_, map_memory(out.loaded_.map("trace")));
+  TRY_ASSIGN(out.counters_, map_memory(out.loaded_.map("counters")));
+  out.slots_ = std::move(image.slots);
+  out.stride_ = image.slot_end;
+  out.expected_.resize(out.stride_);
+  out.out_.resize(16384);
+  return out;
+}
+
+Result<model::Outcome> Datapath::run(std::span<const uint8_t> frame, size_t linear) {
+  // The bare system call: two million runs have no time for more.
+  xdp_md context{};
+  context.data_end = static_cast<uint32_t>(linear ? linear : frame.size());
+  bpf_attr attr{};
+  attr.test.prog_fd = static_cast<uint32_t>(loaded_.program(0));
+  attr.test.data_in = reinterpret_cast<uint64_t>(frame.data());
+  attr.test.data_size_in = static_cast<uint32_t>(frame.size());
+  attr.test.data_out = reinterpret_cast<uint64_t>(out_.data());
+  attr.test.data_size_out = static_cast<uint32_t>(out_.size());
+  attr.test.repeat = 1;
+  if (linear) {
+    attr.test.ctx_in = reinterpret_cast<uint64_t>(&context);
+    attr.test.ctx_size_in = sizeof context;
+  }
+  if (syscall(__NR_bpf, BPF_PROG_TEST_RUN, &attr, sizeof attr) < 0) return fail_errno("BPF_PROG_RUN", errno);
+  if (attr.test.data_size_out != frame.size() || std::memcmp(out_.data(), frame.data(), frame.size()) != 0)
+    return fail("the program changed the packet");
+
+  model::Outcome outcome;
+  const auto* trace = trace_.as<const ps_trace>();
+  for (uint32_t i = 0; i < trace->count; ++i) {
+    const auto slot = std::ranges::find(slots_, trace->slots[i], &Slot::number);
+    if (slot == slots_.end()) return fail(fmt::format("slot {} means nothing", trace->slots[i]));
+    outcome.exits.push_back({verdict_name(slot->verdict), reason_name(slot->reason), slot->policy, slot->rule});
+    expected_[slot->number].packets++;
+    expected_[slot->number].bytes += frame.size();
+  }
+  if (outcome.exits.empty()) return fail("the program left without an exit");
+
+  const auto* counters = counters_.as<const ps_counter>();
+  for (size_t slot = 0; slot < stride_; ++slot) {
+    ps_counter sum{};
+    for (unsigned lane = 0; lane < counter_lanes(); ++lane) {
+      sum.packets += counters[lane * stride_ + slot].packets;
+      sum.bytes += counters[lane * stride_ + slot].bytes;
+    }
+    if (sum.packets != expected_[slot].packets || sum.bytes != expected_[slot].bytes)
+      return fail(fmt::format("slot {} counted {} packets, {} bytes; its exits were {}, {}", slot, sum.packets, sum.bytes,
+                              expected_[slot].packets, expected_[slot].bytes));
+  }
+
+  outcome.verdict = verdict_name(attr.test.retval);
+  const std::string& last = outcome.exits.back().verdict;
+  if (outcome.verdict != (last == "audit" ? "pass" : last))
+    return fail(fmt::format("the program returned {}, its last exit says {}", outcome.verdict, last));
+  return outcome;
+}
+
+Result<ps_packet> Datapath::parsed() const {
+  const size_t size = (sizeof(ps_packet) + 7) / 8 * 8;
+  std::vector<uint8_t> lanes(size * counter_lanes());
+  const uint32_t zero = 0;
+  if (bpf_map_lookup_elem(loaded_.map("scratch"), &zero, lanes.data()) < 0) return fail_errno("cannot read scratch", errno);
+  const int cpu = sched_getcpu();
+  if (cpu < 0) return fail_errno("sched_getcpu", errno);
+  ps_packet packet;
+  std::memcpy(&packet, lanes.data() + size * static_cast<size_t>(cpu), sizeof packet);
+  return packet;
+}
+
+Result<uint32_t> Datapath::verified_instructions() const {
+  TRY_ASSIGN(const bpf_prog_info info, program_info(program()));
+  return info.verified_insns;
+}
+
+std::vector<Level> loadable_levels() {
+  std::vector<Level> out;
+  const auto best = kernel_level();
+  for (const Level level : {Level::may_goto, Level::atomics, Level::basic})
+    if (best && level >= *best) out.push_back(level);
+  return out;
+}
+
+}  // namespace penstock::packet_test

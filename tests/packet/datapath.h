@@ -1,0 +1,52 @@
+// The real bytecode under test: loads the embedded program for one interface of a configuration, sends single frames
+// through BPF_PROG_RUN and says what came of them.  Attaches nothing.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "app/config.h"
+#include "bpf/packet.h"
+#include "core/plan/loader.h"
+#include "tests/model/model.h"
+
+namespace penstock::packet_test {
+
+struct Options {
+  Level level = Level::may_goto;
+  bool ethernet = true;
+  bool replay = true;   // no sockets; false: those of this machine
+  bool trace = true;
+};
+
+class Datapath {
+ public:
+  static Result<Datapath> load(const Config& config, const std::string& interface, const Options& options);
+
+  // One frame, at least 14 bytes.  `linear`: how many bytes lie in the frame's first piece (0: as many as fit).
+  // Fails when the kernel refuses the run, when the program changed a byte or the length, when the counters are
+  // not the sum of the exits so far, or when the XDP code contradicts the deciding exit.
+  Result<model::Outcome> run(std::span<const uint8_t> frame, size_t linear = 0);
+
+  // What the program parsed of the last frame.
+  Result<ps_packet> parsed() const;
+
+  Result<uint32_t> verified_instructions() const;  // as the kernel counted them
+  int program() const { return loaded_.program(0); }
+
+ private:
+  Datapath() = default;
+  Loaded loaded_;
+  std::vector<Slot> slots_;
+  Mapping trace_, counters_;
+  size_t stride_ = 0;
+  std::vector<ps_counter> expected_;  // by slot, of all runs so far
+  std::vector<uint8_t> out_;
+};
+
+// Levels whose opcodes this kernel knows, best first.
+std::vector<Level> loadable_levels();
+
+}  // namespace penstock::packet_test

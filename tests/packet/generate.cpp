@@ -1,0 +1,254 @@
+#include "tests/packet/generate.h"
+
+#include <algorithm>
+#include <string>
+
+namespace penstock::packet_test {
+namespace {
+
+// Few enough that rules and packets meet, at the edges of prefixes.
+const char* const v4_pool[] = {"192.0.2.0",    "192.0.2.7",  "192.0.2.255", "198.51.100.10", "203.0.113.1",
+                               "203.0.113.16", "10.0.0.0",   "10.255.255.255", "255.255.255.255", "0.0.0.0"};
+const char* const v6_pool[] = {"2001:db8::1", "2001:db8:0:1::", "2001:db8:1::7", "2001:db8:1:ffff:ffff:ffff:ffff:ffff",
+                               "fe80::1",     "ff02::1",        "::1",           "2001:db9::"};
+constexpr uint16_t port_pool[] = {0, 22, 53, 67, 68, 80, 443, 546, 547, 1023, 1024, 65535};
+constexpr uint8_t extension_pool[] = {0, 43, 44, 51, 60, 135, 139, 140};
+
+void put16(Frame& f, size_t at, size_t value) {
+  f[at] = static_cast<uint8_t>(value >> 8);
+  f[at + 1] = static_cast<uint8_t>(value);
+}
+void append16(Frame& f, size_t value) {
+  f.resize(f.size() + 2);
+  put16(f, f.size() - 2, value);
+}
+
+}  // namespace
+
+Address Generator::address(bool v6) {
+  if (chance(15)) return v6 ? Address{0x20010db8ull << 32 | below(1ull << 32), random_()} : Address::v4(static_cast<uint32_t>(random_()));
+  return *Address::parse(v6 ? pick(v6_pool) : pick(v4_pool));
+}
+
+uint16_t Generator::port() { return chance(20) ? static_cast<uint16_t>(random_()) : pick(port_pool); }
+
+void Generator::payload(Frame& out, size_t room) {
+  const size_t most = chance(3) ? room : std::min<size_t>(room, 80);
+  for (size_t n = below(most + 1); n > 0; --n) out.push_back(static_cast<uint8_t>(random_()));
+}
+
+void Generator::transport(Frame& out, unsigned protocol, size_t room) {
+  const size_t start = out.size();
+  if (protocol == 6) {
+    append16(out, port());
+    append16(out, port());
+    out.resize(start + 20);
+    const size_t words = chance(50) ? 5 : 5 + below(11);
+    out[start + 12] = static_cast<uint8_t>(words << 4 | below(16));
+    out[start + 13] = static_cast<uint8_t>(random_());
+    out.resize(start + words * 4);
+    payload(out, room);
+  } else if (protocol == 17) {
+    constexpr uint16_t dhcp[][2] = {{67, 68}, {547, 546}};
+    const bool reply = chance(8);
+    const uint16_t* pair = dhcp[below(2)];
+    append16(out, reply ? pair[0] : port());
+    append16(out, reply ? pair[1] : port());
+    out.resize(start + 8);
+    payload(out, room);
+    put16(out, start + 4, out.size() - start);
+  } else if (protocol == 1 || protocol == 58) {
+    constexpr uint8_t types[] = {0, 3, 8, 11, 128, 129, 133, 134, 135, 136, 137, 138, 1, 2};
+    out.resize(start + 8);
+    out[start] = pick(types);
+    payload(out, room);
+  } else {
+    payload(out, room);
+  }
+}
+
+void Generator::ipv4(Frame& out, size_t room) {
+  constexpr uint8_t protocols[] = {6, 6, 6, 17, 17, 1, 58, 47, 50, 51, 0, 255};
+  const size_t start = out.size();
+  const size_t words = chance(70) ? 5 : 5 + below(11);
+  out.resize(start + words * 4);
+  const unsigned protocol = pick(protocols);
+  out[start] = static_cast<uint8_t>(0x40 | words);
+  out[start + 1] = static_cast<uint8_t>(random_());
+  if (chance(25)) {  // a fragment
+    constexpr uint16_t offsets[] = {0, 0, 1, 2, 185, 8191};
+    put16(out, start + 6, (chance(60) ? 0x2000u : 0u) | pick(offsets));
+  } else if (chance(50)) {
+    put16(out, start + 6, 0x4000);
+  }
+  out[start + 8] = chance(30) ? 255 : 64;
+  out[start + 9] = static_cast<uint8_t>(protocol);
+  for (const size_t at : {start + 12, start + 16}) {
+    const uint32_t a = address(false).v4();
+    put16(out, at, a >> 16);
+    put16(out, at + 2, a & 0xffff);
+  }
+  for (size_t i = start + 20; i < out.size(); ++i) out[i] = static_cast<uint8_t>(random_());
+  transport(out, protocol, room);
+  put16(out, start + 2, out.size() - start);
+}
+
+void Generator::ipv6(Frame& out, size_t room) {
+  constexpr uint8_t protocols[] = {6, 6, 6, 17, 17, 58, 58, 1, 47, 50, 59};
+  const size_t start = out.size();
+  out.resize(start + 40);
+  out[start] = 0x60;
+  out[start + 7] = chance(40) ? 255 : 64;
+  for (const size_t at : {start + 8, start + 24}) {
+    const auto wire = chance(2) ? address(false).wire() : address(true).wire();
+    std::copy(wire.begin(), wire.end(), out.begin() + static_cast<std::ptrdiff_t>(at));
+  }
+  size_t next = start + 6;  // where the number of the next header goes
+  const size_t extensions = chance(50) ? 0 : chance(85) ? below(4) : below(11);
+  for (size_t i = 0; i < extensions; ++i) {
+    const uint8_t kind = pick(extension_pool);
+    out[next] = kind;
+    next = out.size();
+    const size_t units = chance(80) ? below(3) : below(20);
+    const size_t size = kind == 44 ? 8 : kind == 51 ? (units + 2) * 4 : (units + 1) * 8;
+    for (size_t k = 0; k < size; ++k) out.push_back(static_cast<uint8_t>(random_()));
+    out[next + 1] = static_cast<uint8_t>(units);
+    if (kind == 44) {
+      constexpr uint16_t offsets[] = {0, 0, 0, 1, 2, 150};
+      put16(out, next + 2, static_cast<size_t>(pick(offsets)) << 3 | below(8));
+    }
+  }
+  const unsigned protocol = pick(protocols);
+  out[next] = static_cast<uint8_t>(protocol);
+  transport(out, protocol, room);
+  put16(out, start + 4, out.size() - start - 40);
+}
+
+void Generator::mutate(Frame& frame, size_t network) {
+  switch (below(5)) {
+    case 0:  // the end is missing
+      frame.resize(1 + below(frame.size()));
+      break;
+    case 1:  // padding, garbage
+      payload(frame, 64);
+      break;
+    case 2:  // any bytes
+      for (size_t n = 1 + below(4); n > 0; --n) frame[below(frame.size())] = static_cast<uint8_t>(random_());
+      break;
+    case 3:  // a byte of the headers: lengths, offsets, next headers
+      if (frame.size() > network) frame[network + below(std::min<size_t>(frame.size() - network, 80))] = static_cast<uint8_t>(chance(50) ? below(16) : random_());
+      break;
+    case 4:  // a length that is off by little
+      if (frame.size() > network + 6) {
+        const size_t at = network + (frame[network] >> 4 == 4 ? 2 : 4);
+        put16(frame, at, frame[at] * 256u + frame[at + 1] + below(17) - 8);
+      }
+      break;
+  }
+}
+
+Frame Generator::frame(bool ethernet, size_t longest) {
+  Frame out;
+  const bool v6 = chance(45);
+  if (ethernet) {
+    for (int i = 0; i < 12; ++i) out.push_back(static_cast<uint8_t>(random_()));
+    const size_t tags = chance(65) ? 0 : below(4);
+    for (size_t i = 0; i < tags; ++i) {
+      append16(out, chance(60) ? 0x8100 : 0x88a8);
+      append16(out, random_() & 0xffff);
+    }
+    constexpr uint16_t others[] = {0x0806, 0x88cc, 0x9100, 46, 0x8847};
+    append16(out, chance(4) ? pick(others) : v6 ? 0x86dd : 0x0800);
+  }
+  const size_t network = out.size();
+  const size_t room = longest - std::min<size_t>(longest, 400);
+  v6 ? ipv6(out, room) : ipv4(out, room);
+  while (chance(35)) mutate(out, network);
+  out.resize(std::clamp<size_t>(out.size(), 14, longest));  // the kernel runs programs on no less than 14 bytes
+  return out;
+}
+
+Prefix Generator::prefix() {
+  const Address a = address(chance(45));
+  const unsigned length = a.is_v4() ? 96u + static_cast<unsigned>(chance(20) ? 32 : below(33)) : static_cast<unsigned>(chance(20) ? 128 : below(129));
+  const Address m = Prefix::mask(length);
+  const Address masked{a.hi & m.hi, a.lo & m.lo};
+  return masked.is_v4() == a.is_v4() ? Prefix{masked, static_cast<uint8_t>(length)} : Prefix{a, 128};
+}
+
+AddressMatch Generator::address_match(const std::vector<Set>& sets) {
+  AddressMatch out;
+  if (chance(50)) return out;
+  out.any = false;
+  out.negate = chance(25);
+  const size_t named = below(3);
+  for (size_t i = 0; i < named; ++i) out.sets.push_back(sets[below(sets.size())].name);
+  for (size_t i = named ? below(3) : 1 + below(3); i > 0; --i) out.prefixes.push_back(prefix());
+  return out;
+}
+
+PortMatch Generator::port_match() {
+  PortMatch out;
+  if (chance(50)) return out;
+  out.negate = chance(25);
+  std::vector<uint16_t> edges;
+  for (size_t i = 2 * (1 + below(3)); i > 0; --i) edges.push_back(port());
+  std::ranges::sort(edges);
+  for (size_t i = 0; i + 1 < edges.size(); i += 2) {
+    if (!out.ranges.empty() && edges[i] <= out.ranges.back().last + 1u)  // sorted, disjoint, not adjacent
+      out.ranges.back().last = std::max(out.ranges.back().last, edges[i + 1]);
+    else
+      out.ranges.push_back({edges[i], edges[i + 1]});
+  }
+  return out;
+}
+
+Rule Generator::rule(const std::vector<Set>& sets, size_t number) {
+  constexpr uint8_t protocols[] = {6, 6, 17, 17, 1, 58, 47, 0, 51};
+  Rule out;
+  out.name = "r" + std::to_string(number);
+  out.from = address_match(sets);
+  out.to = address_match(sets);
+  if (chance(75)) out.proto = pick(protocols);
+  if (out.proto && (*out.proto == 6 || *out.proto == 17)) {
+    out.from_port = port_match();
+    out.to_port = port_match();
+  }
+  out.socket = chance(5);
+  out.action = chance(50) ? Action::accept : Action::drop;
+  return out;
+}
+
+Config Generator::config() {
+  Config out;
+  for (const char* name : {"a", "b"}) {
+    Interface i;
+    i.name = name;
+    i.match = {std::string("dev-") + name};
+    i.malformed = chance(70) ? Malformed::drop : Malformed::pass;
+    out.interfaces.push_back(i);
+  }
+  for (const char* name : {"s0", "s1", "s2"}) {
+    Set set;
+    set.name = name;
+    for (size_t i = below(chance(30) ? 60 : 6); i > 0; --i) set.prefixes.push_back(prefix());
+    std::ranges::sort(set.prefixes);
+    set.prefixes.erase(std::ranges::unique(set.prefixes).begin(), set.prefixes.end());
+    out.sets.push_back(set);
+  }
+  const size_t policies = below(4);
+  for (size_t p = 0; p < policies; ++p) {
+    Policy policy;
+    policy.name = "p" + std::to_string(p);
+    if (chance(85)) policy.attach.push_back({"a", {}});
+    if (chance(40)) policy.attach.push_back({"b", {}});
+    policy.mode = chance(75) ? Mode::enforce : Mode::audit;
+    policy.default_action = chance(50) ? Action::accept : Action::drop;
+    const size_t rules = chance(80) ? below(8) : below(60);
+    for (size_t r = 0; r < rules; ++r) policy.rules.push_back(rule(out.sets, r));
+    out.policies.push_back(policy);
+  }
+  return out;
+}
+
+}  // namespace penstock::packet_test
