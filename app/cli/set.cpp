@@ -5,10 +5,14 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "app/cli/change.h"
+#include "app/config.h"
 #include "core/config/duration.h"
+#include "core/config/reader.h"
 #include "core/config/types.h"
 #include "features/sets/element_stream.h"
 #include "features/sets/elements.h"
@@ -31,7 +35,8 @@ Failure usage(std::string message, std::string hint = {}) {
 Result<Set> file_part(const Instance& instance, const LiveSet& set) {
   const Revisions revisions(instance);
   TRY_ASSIGN(const Revision revision, revisions.read(set.revision));
-  TRY_ASSIGN(Config config, load_config(revisions.file(set.revision), ConfigSource{revision.source, revisions.directory(set.revision) + "/sets"}));
+  TRY_ASSIGN(std::string text, read_text(revisions.file(set.revision)));
+  TRY_ASSIGN(Config config, load_config_text(revision.source, std::move(text), revisions.directory(set.revision) + "/sets"));
   for (Set& s : config.sets)
     if (s.name == set.name) return std::move(s);
   return fail(fmt::format("revision {} does not name the set `{}`", set.revision, set.name));
