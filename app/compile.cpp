@@ -94,7 +94,8 @@ Result<Image> compile(const Config& config, const Known& known) {
   // Every named set has a table, used by a rule or not: run-time commands find it.
   for (const Set& s : config.sets) registry.named(s.name);
   TRY_ASSIGN(PolicyTables policies, compile_policies(config.policies, interfaces, known.rule_entries, registry, slots));
-  TRY_ASSIGN(CompiledSets sets, compile_sets(registry.used(), config.sets));
+  TRY_ASSIGN(CompiledSets sets, compile_sets(registry.used(), config.sets, known.sets));
+  image.sizes = std::move(sets.sizes);
   image.tables = std::move(policies.tables);
   for (TableImage& table : sets.tables) image.tables.push_back(std::move(table));
   image.sets = std::move(sets.sets);
@@ -114,6 +115,7 @@ Result<Image> compile(const Config& config, const Known& known) {
     hook.at = interface.at;
     hook.constants["hook_const"] = bytes_of(constants);
     hook.constants["policy_const"] = bytes_of(policies.hooks[i]);
+    hook.constants["set_const"] = bytes_of(sets.constants);
     image.hooks.push_back(std::move(hook));
   }
   image.slots = slots.used();

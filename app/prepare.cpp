@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "core/config/reader.h"
+#include "features/sets/elements.h"
 
 namespace penstock {
 namespace {
@@ -74,8 +75,9 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   known.slots = revisions.known_slots();
   TRY_ASSIGN(const Level level, kernel_level());
   if (level != Level::may_goto) known.rule_entries = level == Level::atomics ? PS_RULES_MAX_atomics : PS_RULES_MAX_basic;
-  TRY_ASSIGN(out.change.image, compile(out.config, known));
   TRY_ASSIGN(out.running, observe(instance));
+  TRY_ASSIGN(known.sets, read_known_sets(instance, out.running, out.config.sets));
+  TRY_ASSIGN(out.change.image, compile(out.config, known));
   if (out.running.state.generation != 0)
     if (auto current = revisions.read(out.running.state.generation)) out.current = std::move(*current);
 
@@ -135,7 +137,9 @@ Result<Loaded> load_candidate(const Instance& instance, const Prepared& prepared
     }
   }
   for (const auto& [name, map] : shared) options.shared[name] = map.get();
-  return load_image(prepared.change.image, options);  // libbpf keeps duplicates of shared descriptors
+  TRY_ASSIGN(Loaded loaded, load_image(prepared.change.image, options));  // libbpf keeps duplicates of shared descriptors
+  TRY(restore_elements(instance, prepared.change.image, loaded));
+  return loaded;
 }
 
 }  // namespace penstock

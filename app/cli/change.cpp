@@ -8,6 +8,7 @@
 
 #include "core/base/diagnostic.h"
 #include "core/config/duration.h"
+#include "features/sets/elements.h"
 
 namespace penstock {
 
@@ -21,6 +22,7 @@ Result<Turn> take_turn(const Invocation& in) {
                in.out.warn(Diagnostic{fmt::format("waiting for {}", holder)});
              }));
   TRY_ASSIGN(turn.settled, settle(turn.instance));
+  TRY(sync_elements(turn.instance));
   const Settled& s = turn.settled;
   switch (s.what) {
     case Settled::What::finished: in.out.warn(Diagnostic{fmt::format("finished the change to revision {}, which had been cut off", s.to)}); break;

@@ -36,6 +36,7 @@ struct TableImage {
   uint32_t value_size = 0;
   Bytes data;
   std::string structure;   // what `status` says of it: "bitmap, 41 MiB"; may be empty
+  bool state = false;      // it records what happened, not what the file says: a difference is no change
 };
 
 // One program to be attached to the ingress of every device that an interface of the file matches.
@@ -55,6 +56,7 @@ struct SetImage {
   bool counters = false;
   std::string structure;    // "bitmap, 8.1 MiB" for status
   size_t elements = 0;
+  uint32_t number = 0;      // stable: the index of its run-time elements in maps that outlive generations
 };
 
 // A part of the file as the plan names it ("rule edge/bad", "set badnets"), with a digest of what it says.
@@ -67,6 +69,7 @@ struct Part {
 struct Image {
   std::vector<HookImage> hooks;
   std::vector<TableImage> tables;  // the programs of all hooks share them
+  std::map<std::string, uint32_t> sizes;  // entries of maps that are no tables, where they have to be made
   std::vector<SetImage> sets;
   std::vector<Slot> slots;         // every exit of these programs, SlotTable::used()
   uint32_t slot_end = 0;

@@ -72,6 +72,8 @@ Result<Loaded> load_image(const Image& image, const LoadOptions& options) {
         const size_t entries = std::max<size_t>(1, table.value_size ? table.data.size() / table.value_size : 0);
         TRY(object.resize(table.map, static_cast<uint32_t>(entries)));
       }
+      for (const auto& [name, entries] : image.sizes)
+        if (!shared.contains(name) && object.has_map(name)) TRY(object.resize(name, std::max(entries, 1u)));
     }
     if (auto done = object.load(); !done) {
       Error error = std::move(done).error();

@@ -19,6 +19,10 @@ namespace {
 
 constexpr uint32_t first_counter_slots = 4096;
 
+// What programs count, one lane of 64-bit words for each CPU and the last one for user space: generations share such a
+// map until it has to grow, and then its sums are carried over.
+constexpr const char* laned_maps[] = {"counters", "set_hits"};
+
 std::string hook_pin(const Instance& instance, uint64_t generation, size_t hook) {
   return fmt::format("{}/hook-{}", instance.generation(generation), hook);
 }
@@ -80,26 +84,23 @@ Result<std::vector<Diagnostic>> converge(const Instance& instance, uint64_t gene
 
 // Counters that moved to a larger map: what the old one holds goes to the lane of user space.  Set, not added, so that
 // it can be repeated; the old map no longer changes when this runs.
-Result<> carry_counters(const Instance& instance, uint64_t from, uint64_t to) {
+Result<> carry_counters(const Instance& instance, uint64_t from, uint64_t to, const std::string& name) {
   if (from == 0 || from == to) return {};
-  auto before = open_pin(instance.generation(from) + "/counters");
-  auto after = open_pin(instance.generation(to) + "/counters");
+  auto before = open_pin(instance.generation(from) + "/" + name);
+  auto after = open_pin(instance.generation(to) + "/" + name);
   if (!before || !after) return {};
   TRY_ASSIGN(const bpf_map_info old_info, map_info(before->get()));
   TRY_ASSIGN(const bpf_map_info new_info, map_info(after->get()));
   if (old_info.id == new_info.id) return {};
   TRY_ASSIGN(const Mapping old_memory, map_memory(before->get()));
   TRY_ASSIGN(const Mapping new_memory, map_memory(after->get()));
-  const uint32_t lanes = counter_lanes(), old_stride = old_info.max_entries / lanes, new_stride = new_info.max_entries / lanes;
-  auto* out = new_memory.as<ps_counter>() + size_t{lanes - 1} * new_stride;
-  for (uint32_t slot = 0; slot < old_stride; ++slot) {
-    ps_counter sum{};
-    for (uint32_t lane = 0; lane < lanes; ++lane) {
-      const ps_counter& c = old_memory.as<ps_counter>()[size_t{lane} * old_stride + slot];
-      sum.packets += c.packets;
-      sum.bytes += c.bytes;
-    }
-    out[slot] = sum;
+  const size_t lanes = counter_lanes(), words = old_info.value_size / sizeof(uint64_t);
+  const size_t old_lane = old_info.max_entries / lanes * words, new_lane = new_info.max_entries / lanes * words;
+  auto* out = new_memory.as<uint64_t>() + (lanes - 1) * new_lane;
+  for (size_t word = 0; word < std::min(old_lane, new_lane); ++word) {
+    uint64_t sum = 0;
+    for (size_t lane = 0; lane < lanes; ++lane) sum += old_memory.as<uint64_t>()[lane * old_lane + word];
+    out[word] = sum;
   }
   return {};
 }
@@ -122,7 +123,7 @@ void drop_transaction(const Instance& instance) {
 Result<std::vector<Diagnostic>> finish(const Instance& instance, uint64_t from, uint64_t to) {
   TRY_ASSIGN(auto warnings, converge(instance, to));
   step("gates-replaced");
-  TRY(carry_counters(instance, from, to));
+  for (const char* name : laned_maps) TRY(carry_counters(instance, from, to, name));
   TRY_ASSIGN(const Mapping state, open_state(instance));
   state.as<NodeState>()->generation = to;
   step("state-written");
@@ -233,6 +234,12 @@ Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Im
   if (!out.contains("counters")) {
     TRY_ASSIGN(out["counters"], create_map({BPF_MAP_TYPE_ARRAY, "counters", 4, sizeof(ps_counter), slots * counter_lanes(), BPF_F_MMAPABLE}));
   }
+  if (const auto wanted = image.sizes.find("set_hits"); from != 0 && wanted != image.sizes.end()) {
+    if (auto hits = open_pin(instance.generation(from) + "/set_hits")) {
+      TRY_ASSIGN(const bpf_map_info info, map_info(hits->get()));
+      if (info.max_entries == wanted->second) out["set_hits"] = std::move(*hits);
+    }
+  }
   std::error_code error;
   for (fs::directory_iterator it(instance.pins("shared"), error), end; !error && it != end; it.increment(error)) {
     TRY_ASSIGN(Fd map, open_pin(it->path()));
@@ -249,7 +256,7 @@ Result<> pin_generation(const Instance& instance, const Change& change, const Lo
   TRY(make_directories(directory));
   for (size_t i = 0; i < loaded.objects.size(); ++i) TRY(pin(loaded.program(i), fmt::format("{}/hook-{}", directory, i)));
   if (loaded.objects.empty()) return {};
-  std::set<std::string> tables{"counters"};
+  std::set<std::string> tables(std::begin(laned_maps), std::end(laned_maps));
   for (const TableImage& table : change.image.tables) tables.insert(table.map);
   TRY(make_directories(instance.pins("shared")));
   for (const auto& [name, map] : loaded.objects.front().maps()) {
