@@ -1,4 +1,5 @@
 // Files and streams of run-time elements.
+#include <algorithm>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
