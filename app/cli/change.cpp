@@ -60,12 +60,14 @@ Json plan_json(const Prepared& prepared) {
                        {"subject", a.subject}, {"text", a.text}, {"impact", a.impact}, {"undo", a.undo}});
   Json warnings = Json::array();
   for (const Diagnostic& d : prepared.warnings) warnings.push_back(diagnostic_json(d));
+  for (const Diagnostic& d : prepared.plan.fallbacks) warnings.push_back(diagnostic_json(d));
   Json risks = Json::array();
   for (const Risk& r : prepared.risks) risks.push_back({{"risk", r.name}, {"lost", r.lost}, {"by", r.by}, {"at", r.at.text()}});
   return {{"empty", prepared.plan.empty()},
           {"running", prepared.running.state.generation},
           {"next", prepared.change.revision.number},
           {"actions", std::move(actions)},
+          {"notes", prepared.plan.notes},
           {"risks", std::move(risks)},
           {"tests_passed", prepared.tests_passed},
           {"warnings", std::move(warnings)}};
@@ -82,6 +84,7 @@ std::string plan_text(const Output& out, const Prepared& prepared) {
   }
   for (const Risk& r : prepared.risks)
     text += fmt::format("  {} {:<{}}  {}: {} ({})\n", out.styled(Style::bad, "!"), "risk", width, r.name, r.lost, r.at.known() ? r.by + ", " + r.at.text() : r.by);
+  for (const std::string& note : prepared.plan.notes) text += fmt::format("  {}\n", out.styled(Style::dim, "note: " + note));
   if (prepared.tests_passed) text += fmt::format("  {} test{} of the file passed\n", prepared.tests_passed, prepared.tests_passed == 1 ? "" : "s");
   return text;
 }
@@ -150,6 +153,7 @@ int apply_prepared(const Invocation& in, const Instance& instance, Prepared& pre
 
   const uint64_t number = prepared.change.revision.number;
   if (!prepared.plan.reload) {
+    if (auto done = change_settings(instance, prepared.change.settings); !done) return in.out.fail(done.error());
     if (prepared.plan.attach) {  // settle() has attached what came back; what is left is to detach or attach for good
       std::vector<Fd> programs;
       std::vector<Wanted> wanted;
