@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "app/guard.h"
 #include "core/base/diagnostic.h"
 #include "core/config/duration.h"
 #include "features/sets/elements.h"
@@ -14,11 +15,11 @@ namespace penstock {
 
 using namespace std::chrono_literals;
 
-Result<Turn> take_turn(const Invocation& in) {
+Result<Turn> take_turn(const Invocation& in, std::chrono::milliseconds patience) {
   Turn turn;
   TRY_ASSIGN(turn.instance, Instance::named(in.globals.instance));
   TRY(ensure_bpffs());
-  TRY_ASSIGN(turn.lock, Lock::take(turn.instance, 10s, [&](const std::string& holder) {
+  TRY_ASSIGN(turn.lock, Lock::take(turn.instance, patience, [&](const std::string& holder) {
                in.out.warn(Diagnostic{fmt::format("waiting for {}", holder)});
              }));
   TRY_ASSIGN(turn.settled, settle(turn.instance));
@@ -180,6 +181,13 @@ int apply_prepared(const Invocation& in, const Instance& instance, Prepared& pre
   auto loaded = load_candidate(instance, prepared);
   if (!loaded) return in.out.fail(loaded.error());
   prepared.change.confirm = options.confirm;
+  if (options.confirm && !prepared.change.settings.empty()) {
+    if (auto guarded = start_guard(instance); !guarded) {
+      Diagnostic d = guarded.error().diagnostics.front();
+      d.hint = "if nobody confirms, the next command puts the settings of devices back";
+      in.out.warn(d);
+    }
+  }
   auto applied = carry_out(instance, prepared.change, *loaded);
   if (!applied) return in.out.fail(applied.error());
   for (const Diagnostic& d : applied->warnings) {

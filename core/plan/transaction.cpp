@@ -185,6 +185,7 @@ Result<Settled> settle(const Instance& instance) {
   TRY_ASSIGN(const Running running, observe(instance));
   if (!running.present) {
     remove_tree(instance.bpf);
+    out.warnings = restore_settings(instance, [](const Setting&) { return false; }).failed;
     return out;
   }
   if (running.transaction) {
@@ -221,6 +222,8 @@ Result<Settled> settle(const Instance& instance) {
     } else {  // a device that cannot be re-attached must not keep other commands from working
       out.warnings = std::move(healed).error().diagnostics;
     }
+  } else {
+    out.warnings = restore_settings(instance, [](const Setting&) { return false; }).failed;
   }
   return out;
 }
