@@ -49,7 +49,7 @@ Location location_from(const json& j) {
 json to_json(const Revision& r) {
   json hooks = json::array(), sets = json::array(), slots = json::array();
   for (const HookImage& h : r.hooks)
-    hooks.push_back({{"interface", h.interface}, {"match", h.match}, {"mode", h.mode}, {"object", h.object}, {"at", to_json(h.at)}});
+    hooks.push_back({{"interface", h.interface}, {"match", h.match}, {"mode", h.mode}, {"object", h.object}, {"raw", h.raw}, {"at", to_json(h.at)}});
   for (const SetImage& s : r.sets)
     sets.push_back({{"name", s.name}, {"index", s.index}, {"counters", s.counters}, {"structure", s.structure}, {"elements", s.elements}, {"number", s.number}});
   for (const Slot& s : r.slots)
@@ -76,6 +76,7 @@ Revision revision_from(const json& j) {
     hook.match = h.at("match");
     hook.mode = h.at("mode");
     hook.object = h.at("object");
+    hook.raw = h.value("raw", false);
     hook.at = location_from(h.at("at"));
     r.hooks.push_back(std::move(hook));
   }
@@ -137,7 +138,8 @@ std::map<std::string, std::string> digests_of(const Image& image) {
       h.add(symbol);
       h.add(value);
     }
-    out["hook " + hook.interface] = hex_digest(h.state);
+    h.add(hook.raw ? "raw" : "ethernet");
+    out["hook " + hook.interface + (hook.raw ? " raw" : "")] = hex_digest(h.state);
   }
   Hasher h;
   for (const SetImage& s : image.sets) {

@@ -76,10 +76,13 @@ Result<Programs> programs_of(const Instance& instance, uint64_t generation) {
   return out;
 }
 
-// Links run `generation` directly, without gates.
+// Links run `generation` directly, without gates; settings of devices that it does not need are as they were.
 Result<std::vector<Diagnostic>> converge(const Instance& instance, uint64_t generation) {
   TRY_ASSIGN(const Programs programs, programs_of(instance, generation));
-  return attach_wanted(instance, programs.wanted);
+  TRY_ASSIGN(auto warnings, attach_wanted(instance, programs.wanted));
+  Restored restored = restore_settings(instance, [&](const Setting& s) { return s.since <= generation && programs.of(s.ifindex); });
+  std::move(restored.failed.begin(), restored.failed.end(), std::back_inserter(warnings));
+  return warnings;
 }
 
 // Counters that moved to a larger map: what the old one holds goes to the lane of user space.  Set, not added, so that
@@ -160,6 +163,7 @@ Result<> check_network(const Instance& instance, const Running& running) {
                 "run penstock there, or keep a second instance here with --instance NAME");
   // That namespace is gone with its devices: what is left of it means nothing here.
   remove_tree(instance.bpf);
+  forget_settings(instance);
   return {};
 }
 
@@ -181,6 +185,7 @@ Result<Settled> settle(const Instance& instance) {
   TRY_ASSIGN(const Running running, observe(instance));
   if (!running.present) {
     remove_tree(instance.bpf);
+    out.warnings = restore_settings(instance, [](const Setting&) { return false; }).failed;
     return out;
   }
   if (running.transaction) {
@@ -217,6 +222,8 @@ Result<Settled> settle(const Instance& instance) {
     } else {  // a device that cannot be re-attached must not keep other commands from working
       out.warnings = std::move(healed).error().diagnostics;
     }
+  } else {
+    out.warnings = restore_settings(instance, [](const Setting&) { return false; }).failed;
   }
   return out;
 }
@@ -349,6 +356,7 @@ Result<Applied> carry_out(const Instance& instance, const Change& change, const 
   step("pinned");
   if (auto done = Revisions(instance).save(change.revision, change.config, change.set_files); !done) return undo(std::move(done).error());
   step("saved");
+  if (auto done = change_settings(instance, change.settings); !done) return undo(std::move(done).error());
   auto warnings = switch_over(instance, change, from);
   if (!warnings) return undo(std::move(warnings).error());
   out.warnings = std::move(*warnings);
@@ -432,11 +440,17 @@ Result<std::vector<std::string>> remove_all(const Instance& instance) {
     removed.push_back("detached from " + device);
     step("detached " + device);
   }
+  Restored settings = restore_settings(instance, [](const Setting&) { return false; });
+  std::move(settings.done.begin(), settings.done.end(), std::back_inserter(removed));
   if (!failed.diagnostics.empty()) return Failure(std::move(failed));
   const bool more = fs::exists(instance.bpf, error);
   fs::remove_all(instance.bpf, error);
   if (error) return fail(fmt::format("cannot remove {}: {}", instance.bpf, error.message()));
   if (more) removed.push_back("removed " + instance.bpf);
+  if (!settings.failed.empty()) {
+    failed.diagnostics = std::move(settings.failed);
+    return Failure(std::move(failed));
+  }
   return removed;
 }
 
