@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <set>
+#include <utility>
 
 #include "core/kernel/bpf.h"
 
@@ -59,23 +60,44 @@ struct Programs {
   }
 };
 
+// Where a pin or the revision was removed by hand: what the links run, as it is.
+Result<Programs> programs_of_links(const Instance& instance, Error why) {
+  Programs out;
+  TRY_ASSIGN(const Running running, observe(instance));
+  for (const RunningLink& link : running.links) {
+    if (link.info.ifindex == 0) continue;
+    auto program = program_by_id(link.info.program);
+    auto info = program ? program_info(program->get()) : Result<bpf_prog_info>(Failure(program.error()));
+    if (!info || std::string(info->name) == "penstock_gate") {  // what it chooses from is not told by the link
+      why.diagnostics.front().hint = "say `penstock off`, then apply the file again";
+      return Failure(std::move(why));
+    }
+    out.wanted.push_back({{link.info.ifindex, link.device}, program->get(), attach_name(link.mode)});
+    out.descriptors.push_back(std::move(*program));
+  }
+  return out;
+}
+
 Result<Programs> programs_of(const Instance& instance, uint64_t generation) {
   Programs out;
   if (generation == 0) return out;
-  TRY_ASSIGN(const Revision revision, Revisions(instance).read(generation));
-  TRY_ASSIGN(const auto attachments, attachments_of(revision.hooks, list_devices()));
-  for (size_t i = 0; i < revision.hooks.size(); ++i) {
-    TRY_ASSIGN(Fd program, open_pin(hook_pin(instance, generation, i)));
-    out.descriptors.push_back(std::move(program));
+  auto revision = Revisions(instance).read(generation);
+  if (!revision) return programs_of_links(instance, std::move(revision).error());
+  TRY_ASSIGN(const auto attachments, attachments_of(revision->hooks, list_devices()));
+  for (size_t i = 0; i < revision->hooks.size(); ++i) {
+    auto program = open_pin(hook_pin(instance, generation, i));
+    if (!program) return programs_of_links(instance, std::move(program).error());
+    out.descriptors.push_back(std::move(*program));
   }
   for (const Attachment& a : attachments) out.wanted.push_back({a.device, out.descriptors[a.hook].get(), a.mode});
   return out;
 }
 
-// Links run `generation` directly, without gates.
+// Links run `generation` directly, without gates.  A device that came back and cannot be attached is a warning: it must
+// not hold up the others.
 Result<std::vector<Diagnostic>> converge(const Instance& instance, uint64_t generation) {
   TRY_ASSIGN(const Programs programs, programs_of(instance, generation));
-  return attach_wanted(instance, programs.wanted);
+  return attach_wanted(instance, programs.wanted, AttachFailure::warning);
 }
 
 // Counters that moved to a larger map: what the old one holds goes to the lane of user space.  Set, not added, so that
@@ -88,11 +110,17 @@ Result<> carry_counters(const Instance& instance, uint64_t from, uint64_t to) {
   TRY_ASSIGN(const bpf_map_info old_info, map_info(before->get()));
   TRY_ASSIGN(const bpf_map_info new_info, map_info(after->get()));
   if (old_info.id == new_info.id) return {};
+  if (!Revisions(instance).read(from)) return {};  // nobody knows any more what its slots meant
+  std::set<uint32_t> known;  // a slot that only the new revision names may have been somebody else's
+  for (const Revision& revision : Revisions(instance).all())
+    if (revision.number != to)
+      for (const Slot& slot : revision.slots) known.insert(slot.number);
   TRY_ASSIGN(const Mapping old_memory, map_memory(before->get()));
   TRY_ASSIGN(const Mapping new_memory, map_memory(after->get()));
   const uint32_t lanes = counter_lanes(), old_stride = old_info.max_entries / lanes, new_stride = new_info.max_entries / lanes;
   auto* out = new_memory.as<ps_counter>() + size_t{lanes - 1} * new_stride;
-  for (uint32_t slot = 0; slot < old_stride; ++slot) {
+  for (const uint32_t slot : known) {
+    if (slot >= old_stride) break;
     ps_counter sum{};
     for (uint32_t lane = 0; lane < lanes; ++lane) {
       const ps_counter& c = old_memory.as<ps_counter>()[size_t{lane} * old_stride + slot];
@@ -100,6 +128,29 @@ Result<> carry_counters(const Instance& instance, uint64_t from, uint64_t to) {
       sum.bytes += c.bytes;
     }
     out[slot] = sum;
+  }
+  return {};
+}
+
+// The other way, when a candidate with a larger map is taken back: what it counted is added to what was there.  Each
+// cell is emptied as it is moved, so that a repetition adds nothing twice.
+Result<> return_counters(const Instance& instance, uint64_t from, uint64_t to) {
+  auto kept = from == 0 ? Result<Fd>(fail("none")) : open_pin(instance.generation(from) + "/counters");
+  auto gone = open_pin(instance.generation(to) + "/counters");
+  if (!kept || !gone) return {};
+  TRY_ASSIGN(const bpf_map_info kept_info, map_info(kept->get()));
+  TRY_ASSIGN(const bpf_map_info gone_info, map_info(gone->get()));
+  if (kept_info.id == gone_info.id) return {};
+  TRY_ASSIGN(const Mapping kept_memory, map_memory(kept->get()));
+  TRY_ASSIGN(const Mapping gone_memory, map_memory(gone->get()));
+  const uint32_t lanes = counter_lanes(), kept_stride = kept_info.max_entries / lanes, gone_stride = gone_info.max_entries / lanes;
+  auto* out = kept_memory.as<ps_counter>() + size_t{lanes - 1} * kept_stride;
+  for (uint32_t slot = 0; slot < std::min(kept_stride, gone_stride); ++slot) {
+    for (uint32_t lane = 0; lane < lanes; ++lane) {
+      const ps_counter c = std::exchange(gone_memory.as<ps_counter>()[size_t{lane} * gone_stride + slot], ps_counter{});
+      out[slot].packets += c.packets;
+      out[slot].bytes += c.bytes;
+    }
   }
   return {};
 }
@@ -119,6 +170,12 @@ void drop_transaction(const Instance& instance) {
   rmdir(instance.pins("txn").c_str());
 }
 
+// The status of a revision is a note for the history: a full disk must not keep a change half finished.
+void note_status(const Instance& instance, uint64_t number, RevisionStatus status, std::vector<Diagnostic>& warnings) {
+  if (auto done = Revisions(instance).set_status(number, status); !done)
+    warnings.push_back(std::move(done).error().diagnostics.front());
+}
+
 Result<std::vector<Diagnostic>> finish(const Instance& instance, uint64_t from, uint64_t to) {
   TRY_ASSIGN(auto warnings, converge(instance, to));
   step("gates-replaced");
@@ -126,7 +183,7 @@ Result<std::vector<Diagnostic>> finish(const Instance& instance, uint64_t from, 
   TRY_ASSIGN(const Mapping state, open_state(instance));
   state.as<NodeState>()->generation = to;
   step("state-written");
-  TRY(Revisions(instance).set_status(to, RevisionStatus::confirmed));
+  note_status(instance, to, RevisionStatus::confirmed, warnings);
   step("status-written");
   drop_transaction(instance);
   step("txn-dropped");
@@ -140,7 +197,8 @@ Result<std::vector<Diagnostic>> revert(const Instance& instance, uint64_t from, 
   TRY_ASSIGN(auto warnings, converge(instance, from));
   step("reverted-links");
   if (switched) {
-    TRY(Revisions(instance).set_status(to, RevisionStatus::reverted));
+    TRY(return_counters(instance, from, to));
+    note_status(instance, to, RevisionStatus::reverted, warnings);
   } else {
     remove_tree(Revisions(instance).directory(to));
   }
@@ -178,8 +236,10 @@ Result<Settled> settle(const Instance& instance) {
     TRY(check_network(instance, before));
   }
   TRY_ASSIGN(const Running running, observe(instance));
-  if (!running.present) {
+  if (!running.present) {  // `off`, a reboot or a namespace that is gone took what waited with it
     remove_tree(instance.bpf);
+    for (const Revision& revision : Revisions(instance).all())
+      if (revision.status == RevisionStatus::candidate) note_status(instance, revision.number, RevisionStatus::reverted, out.warnings);
     return out;
   }
   if (running.transaction) {
@@ -195,6 +255,10 @@ Result<Settled> settle(const Instance& instance) {
     out.what = t.confirmed() ? Settled::What::finished : switched ? Settled::What::reverted : Settled::What::undone;
     return out;
   }
+  if (!fs::exists(instance.pins("state"))) {  // removed by hand: the links have told what runs
+    TRY_ASSIGN(const Mapping state, open_state(instance));
+    state.as<NodeState>()->generation = running.state.generation;
+  }
   remove_tree(instance.pins("txn"));  // an array without its word: cut off before it meant anything
   for (const uint64_t generation : running.generations) {
     if (generation == running.state.generation) continue;
@@ -205,26 +269,41 @@ Result<Settled> settle(const Instance& instance) {
   for (const Revision& revision : Revisions(instance).all()) {
     if (revision.status != RevisionStatus::candidate) continue;
     if (revision.generation == running.state.generation) {
-      TRY(Revisions(instance).set_status(revision.number, RevisionStatus::confirmed));
+      note_status(instance, revision.number, RevisionStatus::confirmed, out.warnings);
     } else {
       remove_tree(Revisions(instance).directory(revision.number));
     }
   }
   if (running.state.generation != 0) {
-    if (auto healed = converge(instance, running.state.generation)) {
-      out.warnings = std::move(*healed);
-    } else {  // a device that cannot be re-attached must not keep other commands from working
-      out.warnings = std::move(healed).error().diagnostics;
-    }
+    auto healed = converge(instance, running.state.generation);
+    // A device that cannot be re-attached must not keep other commands from working.
+    std::vector<Diagnostic> said = healed ? std::move(*healed) : std::move(healed).error().diagnostics;
+    out.warnings.insert(out.warnings.end(), std::make_move_iterator(said.begin()), std::make_move_iterator(said.end()));
   }
   return out;
 }
+
+namespace {
+// A slot that no kept revision names may have counted for a rule that is long forgotten.  Nothing that runs writes to it.
+Result<> clear_new_slots(int counters, const std::vector<Slot>& slots, const std::vector<Slot>& known) {
+  std::set<uint32_t> kept;
+  for (const Slot& slot : known) kept.insert(slot.number);
+  TRY_ASSIGN(const bpf_map_info info, map_info(counters));
+  TRY_ASSIGN(const Mapping memory, map_memory(counters));
+  const uint32_t lanes = counter_lanes(), stride = info.max_entries / lanes;
+  for (const Slot& slot : slots)
+    for (uint32_t lane = 0; lane < lanes && slot.number < stride && !kept.contains(slot.number); ++lane)
+      memory.as<ps_counter>()[size_t{lane} * stride + slot.number] = {};
+  return {};
+}
+}  // namespace
 
 Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Image& image, uint64_t from) {
   std::map<std::string, Fd> out;
   uint32_t slots = first_counter_slots;
   while (slots < image.slot_end) slots *= 2;
-  if (from != 0) {
+  const Revisions revisions(instance);
+  if (from != 0 && revisions.read(from)) {  // without its revision nobody knows what its slots mean
     if (auto counters = open_pin(instance.generation(from) + "/counters")) {
       TRY_ASSIGN(const bpf_map_info info, map_info(counters->get()));
       if (info.max_entries / counter_lanes() >= image.slot_end) out["counters"] = std::move(*counters);
@@ -233,6 +312,7 @@ Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Im
   if (!out.contains("counters")) {
     TRY_ASSIGN(out["counters"], create_map({BPF_MAP_TYPE_ARRAY, "counters", 4, sizeof(ps_counter), slots * counter_lanes(), BPF_F_MMAPABLE}));
   }
+  TRY(clear_new_slots(out["counters"].get(), image.slots, revisions.known_slots()));
   std::error_code error;
   for (fs::directory_iterator it(instance.pins("shared"), error), end; !error && it != end; it.increment(error)) {
     TRY_ASSIGN(Fd map, open_pin(it->path()));
@@ -348,8 +428,10 @@ Result<Applied> carry_out(const Instance& instance, const Change& change, const 
   if (change.confirm) {
     out.waiting = true;
   } else {
-    TRY_ASSIGN(auto more, finish(instance, from, out.generation));
-    out.warnings.insert(out.warnings.end(), more.begin(), more.end());
+    // The change is active: what keeps it from being finished is a warning, and the next command tries again.
+    auto more = finish(instance, from, out.generation);
+    std::vector<Diagnostic> said = more ? std::move(*more) : std::move(more).error().diagnostics;
+    out.warnings.insert(out.warnings.end(), std::make_move_iterator(said.begin()), std::make_move_iterator(said.end()));
     Revisions(instance).prune(20, {out.generation});
   }
   out.total = Clock::now() - start;
@@ -367,6 +449,7 @@ Result<> record_only(const Instance& instance, const Change& change) {
 Result<uint64_t> confirm(const Instance& instance) {
   TRY_ASSIGN(const Running running, observe(instance));
   if (!running.transaction) return fail("nothing waits to be confirmed", "see `penstock history`");
+  step("confirming");
   TRY_ASSIGN(const Mapping memory, open_word(instance));
   auto* word = memory.as<ps_txn>();
   uint64_t deadline = __atomic_load_n(&word->deadline, __ATOMIC_ACQUIRE);
