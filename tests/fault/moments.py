@@ -11,41 +11,62 @@ import node
 from node import Node, PROBES, check, equal, udp
 
 
+class HeldUp(Exception):
+    """The stream stood still near the deadline: on a busy machine nothing can be said of that one."""
+
+
+def watch_deadline(n, out, seen, spacing=0.001):
+    """One packet for each generation every `spacing` seconds around the deadline of the change that waits.  Returns ns
+    from the deadline: when the first packet let through by the old generation arrived, when the last one let through by
+    the candidate had been sent; and how far behind the coarse clock was seen."""
+    deadline = n.word()[0]
+    first_old, last_new, sent_at, behind = None, None, [], 0
+    time.sleep(max(0, (deadline - time.monotonic_ns()) / 1e9 - 0.1))
+    while time.monotonic_ns() < deadline + 60_000_000:
+        for k in (1, 2):  # generation 1 lets through what comes from 10.2, generation 2 what comes from 10.1
+            sent_at.append(time.monotonic_ns())
+            out.send(udp(f"10.{k}.0.1", struct.pack("!I", len(sent_at) - 1)))
+        behind = max(behind, time.monotonic_ns() - bpf.coarse_now())
+        time.sleep(spacing)
+        while select.select([seen], [], [], 0)[0]:
+            frame, now = seen.recv(2048), time.monotonic_ns()
+            number = struct.unpack_from("!I", frame, 42)[0]
+            if frame[27] == 2:
+                first_old = min(first_old or now, now)
+            elif number < len(sent_at):
+                last_new = max(last_new or 0, sent_at[number])
+    near = [t for t in sent_at if abs(t - deadline) < 30_000_000]
+    if len(near) < 6 or max(b - a for a, b in zip(near, near[1:])) > 10_000_000 or near[0] > deadline - 20_000_000:
+        raise HeldUp
+    check("both generations judged", first_old and last_new)
+    return first_old - deadline, last_new - deadline, behind
+
+
 def case_deadline():
     """Nobody is alive: at its deadline a candidate gives way to the previous generation, within the clock's granularity."""
-    spacing = 0.001
-    late = []
+    late, held_up = [], 0
     with Node(1) as n:
         n.apply(n.kind(1))
         out, seen = n.raw_socket("v0"), n.own_socket("v0")
-        for _ in range(3):
+        while len(late) < 3:
             n.apply(n.kind(2), "--confirm", "2s")  # ended when this returns: no process of penstock is left
-            deadline = n.word()[0]
-            first_old, last_new, number, sent_at, behind = None, None, 0, [], 0
-            while time.monotonic_ns() < deadline + 60_000_000:
-                if time.monotonic_ns() > deadline - 60_000_000:
-                    for k in (1, 2):  # generation 1 lets through what comes from 10.2, generation 2 what comes from 10.1
-                        sent_at.append(time.monotonic_ns())
-                        out.send(udp(f"10.{k}.0.1", struct.pack("!I", len(sent_at) - 1)))
-                behind = max(behind, time.monotonic_ns() - bpf.coarse_now())
-                time.sleep(spacing)
-                while select.select([seen], [], [], 0)[0]:
-                    frame, now = seen.recv(2048), time.monotonic_ns()
-                    kind, number = frame[27], struct.unpack_from("!I", frame, 42)[0]
-                    if kind == 2:
-                        first_old = min(first_old or now, now)
-                    else:
-                        last_new = max(last_new or 0, sent_at[number])
-            check("both generations judged", first_old and last_new, first_old, last_new, len(sent_at), number)
-            check("the candidate judges until its deadline", first_old >= deadline, f"{(first_old - deadline) / 1e6:.1f} ms")
-            # On a machine whose processors were taken away meanwhile, the clock itself was late.
-            tolerance = max(2 * bpf.coarse_tick(), 2 * behind) + int(spacing * 1e9)
-            check("nothing sent later is judged by the candidate", last_new <= deadline + tolerance, f"{(last_new - deadline) / 1e6:.1f} ms after the deadline")
-            late.append((last_new - deadline) / 1e6)
+            try:
+                first_old, last_new, behind = watch_deadline(n, out, seen)
+            except HeldUp:
+                held_up += 1
+                check("the machine lets packets be sent every 10 ms", held_up < 12)
+                n.penstock("confirm", code=3)
+                continue
+            check("the candidate judges until its deadline", first_old >= 0, f"{first_old / 1e6:.1f} ms")
+            # Where processors were taken away meanwhile, the clock itself was late.
+            tolerance = max(2 * bpf.coarse_tick(), 2 * behind) + 1_000_000
+            check("nothing sent later is judged by the candidate", last_new <= tolerance, f"{last_new / 1e6:.1f} ms after the deadline, clock {behind / 1e6:.1f} ms behind")
+            late.append(last_new / 1e6)
             equal("judged after the deadline", n.judges(), n.judged_by(1))
             n.penstock("confirm", code=3)
         n.tidy([n.running()])
-    return f"the candidate's last packet was sent {', '.join(f'{x:+.1f}' for x in late)} ms from the deadline, a tick is {bpf.coarse_tick() / 1e6:.0f} ms"
+    again = f", {held_up} more tries on a busy machine" if held_up else ""
+    return f"the candidate's last packet was sent {', '.join(f'{x:+.1f}' for x in late)} ms from the deadline, a tick is {bpf.coarse_tick() / 1e6:.0f} ms{again}"
 
 
 class Watch:
@@ -113,7 +134,7 @@ def case_four_hooks_flip():
             during("no", "rollback", "rollback")
             during("on", "apply", "apply", "--confirm", "never", n.kind(2))
             n.apply(n.kind(1))
-            n.apply(n.kind(2), "--confirm", "1s")
+            n.apply(n.kind(2), "--confirm", "2s")
             deadline = n.word()[0]
             time.sleep(max(0, (deadline - bpf.coarse_now()) / 1e9 - 0.05))
             rounds += watch.until(lambda: bpf.coarse_now() > deadline + 20_000_000)
