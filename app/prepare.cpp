@@ -76,6 +76,8 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   TRY_ASSIGN(const Level level, kernel_level());
   if (level != Level::may_goto) known.rule_entries = level == Level::atomics ? PS_RULES_MAX_atomics : PS_RULES_MAX_basic;
   TRY_ASSIGN(out.running, observe(instance));
+  // Confirmed, then cut off: the next command finishes it, and it is what runs already.
+  if (out.running.transaction && out.running.transaction->confirmed()) out.running.state.generation = out.running.transaction->to;
   TRY_ASSIGN(known.sets, read_known_sets(instance, out.running, out.config.sets));
   TRY_ASSIGN(out.change.image, compile(out.config, known));
   if (out.running.state.generation != 0)

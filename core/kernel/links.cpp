@@ -148,16 +148,18 @@ std::string describe_program(uint32_t id) {
   return fmt::format("program {}{}{}", id, name.empty() ? "" : fmt::format(" `{}`", name), path.empty() ? ", not pinned" : ", pinned at " + path);
 }
 
+Diagnostic stranger(const Device& device, uint32_t program) {
+  Diagnostic d{fmt::format("{} already has an XDP program that is not penstock's: {}", device.name, describe_program(program))};
+  d.hint = fmt::format("remove it with its own tool (or `ip link set dev {} xdp off`), or leave {} out of the file", device.name, device.name);
+  return d;
+}
+
 Result<Fd> attach_xdp(const Device& device, int program, XdpAttach mode) {
   LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = mode == XdpAttach::native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
   const int link = bpf_link_create(program, static_cast<int>(device.ifindex), BPF_XDP, &opts);
   if (link >= 0) return Fd(link);
   const int error = errno;
-  if (auto there = query_xdp(device.ifindex); there && there->program != 0) {
-    Diagnostic d{fmt::format("{} already has an XDP program that is not penstock's: {}", device.name, describe_program(there->program))};
-    d.hint = fmt::format("remove it with its own tool (or `ip link set dev {} xdp off`), or leave {} out of the file", device.name, device.name);
-    return fail(std::move(d));
-  }
+  if (auto there = query_xdp(device.ifindex); there && there->program != 0) return fail(stranger(device, there->program));
   Diagnostic d{fmt::format("cannot attach to {} ({} XDP): {}", device.name, attach_name(mode), std::strerror(error))};
   if (const std::string words = extack_of_attach(device.ifindex, program, mode); !words.empty()) d.detail.push_back("the driver says: " + words);
   d.hint = remedy(device.name, error, mode);

@@ -31,6 +31,9 @@ Result<Attached> query_xdp(uint32_t ifindex);
 // A program that is not ours, in words: "program 12 `xdp_dispatcher`, pinned at /sys/fs/bpf/xdp/...".
 std::string describe_program(uint32_t id);
 
+// Says that a device's XDP hook is taken by a program that is not ours, and what to do.
+Diagnostic stranger(const Device& device, uint32_t program);
+
 // The driver's own words (extack) where it has any.  EBUSY names the program that is in the way.
 Result<Fd> attach_xdp(const Device& device, int program, XdpAttach mode);
 

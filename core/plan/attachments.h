@@ -34,9 +34,13 @@ struct Wanted {
   std::string mode;
 };
 
+// What a device means that has no link yet and cannot be attached.
+enum class AttachFailure { fatal, warning };
+
 // Replaces the programs of existing links in place, attaches what is missing, detaches what is not wanted, forgets links
-// whose device is gone.  `keep_others`: leave unwanted links alone.  Warnings: a device that fell back to generic XDP.
-Result<std::vector<Diagnostic>> attach_wanted(const Instance& instance, const std::vector<Wanted>& wanted, bool keep_others = false);
+// whose device is gone.  Where a failure is fatal, strangers' programs are looked for before anything is touched.
+// Warnings: a device that fell back to generic XDP.
+Result<std::vector<Diagnostic>> attach_wanted(const Instance& instance, const std::vector<Wanted>& wanted, AttachFailure on_failure = AttachFailure::fatal);
 
 // Whether a link that runs in `mode` is what the file asks for.
 bool mode_satisfies(const std::string& asked, XdpAttach mode);

@@ -103,6 +103,13 @@ Result<> write_file(const std::string& path, const std::string& text) {
   return {};
 }
 
+// Onto the disk: a file's content, or a directory's names.
+Result<> flush(const std::string& path) {
+  const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file || fsync(file.get()) < 0) return fail_errno(fmt::format("cannot write {}", path), errno);
+  return {};
+}
+
 std::string read_text(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   return std::string(std::istreambuf_iterator<char>(in), {});
@@ -194,6 +201,14 @@ Result<> Revisions::save(const Revision& revision, const std::string& config, co
   const std::string aside = target + ".new";
   std::error_code error;
   fs::remove_all(aside, error);
+  // Whatever fails, a full disk above all, leaves nothing behind.
+  struct Aside {
+    const std::string& path;
+    ~Aside() {
+      std::error_code ignored;
+      fs::remove_all(path, ignored);
+    }
+  } const cleanup{aside};
   TRY(make_directories(aside + "/sets"));
   TRY(write_file(aside + "/node.yaml", config));
   TRY(write_file(aside + "/meta.json", to_json(revision).dump(1)));
@@ -201,10 +216,11 @@ Result<> Revisions::save(const Revision& revision, const std::string& config, co
   for (const auto& [set, path] : set_files) {
     fs::copy_file(path, aside + "/sets/" + set, fs::copy_options::overwrite_existing, error);
     if (error) return fail(fmt::format("cannot keep a copy of {}: {}", path, error.message()), "the state directory may be full");
+    TRY(flush(aside + "/sets/" + set));  // a power cut must not leave an empty set under a good name
   }
   fs::rename(aside, target, error);
   if (error) return fail(fmt::format("cannot write {}: {}", target, error.message()));
-  return {};
+  return flush(root_);
 }
 
 Result<> Revisions::set_status(uint64_t number, RevisionStatus status) const {

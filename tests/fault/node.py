@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -192,9 +193,12 @@ interfaces:
 
     def expire(self):
         """Moves the deadline of the change that waits to this moment: time passes without waiting for it."""
+        self.set_deadline(bpf.coarse_now())
+
+    def set_deadline(self, deadline):
         fd = bpf.obj_get(self.bpf + "/txn/word")
         _, *rest = struct.unpack("QQQQ", bpf.lookup(fd, 0, 32))
-        bpf.update(fd, 0, struct.pack("QQQQ", bpf.coarse_now(), *rest))
+        bpf.update(fd, 0, struct.pack("QQQQ", deadline, *rest))
         os.close(fd)
 
     def tidy(self, generations, devices=None):
@@ -216,7 +220,7 @@ interfaces:
             own.add(bpf.program_id(fd))
             os.close(fd)
         for device, number in self.attached().items():
-            if devices is None or device in devices:
+            if number if devices is None else device in devices:
                 check(f"{device} runs generation {generations[0]} itself", number in own, number, own)
 
     def running(self):
@@ -274,6 +278,11 @@ def total(counters, slot):
 
 def cases(module):
     """Runs the functions of a module named case_*, or those named on the command line; one line each."""
+    def interrupted(*_):
+        sys.exit(130)  # through every `with`, which removes what it made
+
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, interrupted)
     wanted = sys.argv[1:]
     failed = 0
     for name, function in list(vars(module).items()):
