@@ -58,13 +58,13 @@ std::map<std::string, Part> parts_of(const Config& config) {
   }
   for (const Set& s : config.sets)
     parts["set " + s.name] = {digest(s.prefixes) + (s.counters ? " counters" : ""), s.at,
-                              count_text(s.prefixes.size()) + " elements"};
+                              count_text(s.prefixes.size()) + (s.prefixes.size() == 1 ? " element" : " elements")};
   for (const Policy& p : config.policies) {
     std::string order;
     for (const Attach& a : p.attach) order += a.interface + ",";
     for (const Rule& r : p.rules) order += r.name + ",";
     parts["policy " + p.name] = {digest(fmt::format("{} {} {}", order, static_cast<int>(p.mode), text_of(p.default_action))), p.at,
-                                 fmt::format("{} rules, default {}{}", p.rules.size(), text_of(p.default_action), p.mode == Mode::audit ? ", audit" : "")};
+                                 fmt::format("{} rule{}, default {}{}", p.rules.size(), p.rules.size() == 1 ? "" : "s", text_of(p.default_action), p.mode == Mode::audit ? ", audit" : "")};
     for (const Rule& r : p.rules)
       parts[fmt::format("rule {}/{}", p.name, r.name)] = {
           digest(fmt::format("{};{};{};{};{};{};{}", text_of(r.from), text_of(r.to), r.proto ? *r.proto : -1, text_of(r.from_port), text_of(r.to_port), r.socket, text_of(r.action))),

@@ -130,7 +130,12 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
 Result<> judge(Prepared& prepared) {
   if (!prepared.plan.reload) return {};
   const Image& image = prepared.change.image;
-  TRY_ASSIGN(prepared.tests_passed, require_tests(prepared.config, image));
+  auto passed = require_tests(prepared.config, image);
+  if (!passed) {
+    quote_source(passed.error(), prepared.config);
+    return Failure(std::move(passed).error());
+  }
+  prepared.tests_passed = *passed;
   TRY_ASSIGN(prepared.risks, find_risks(prepared.config, image, prepared.attachments));
   return {};
 }

@@ -21,6 +21,12 @@ struct {
 
 const volatile struct ps_gate_const gate_const = {};
 
+#ifdef PS_LEVEL_basic
+#define gate_clock bpf_ktime_get_ns  // the coarse clock came with 5.11
+#else
+#define gate_clock bpf_ktime_get_coarse_ns
+#endif
+
 SEC("xdp.frags")
 int penstock_gate(struct xdp_md *ctx)
 {
@@ -28,7 +34,7 @@ int penstock_gate(struct xdp_md *ctx)
   struct ps_txn *word = bpf_map_lookup_elem(&txn, &zero);
   if (word) {
     __u64 deadline = *(volatile __u64 *)&word->deadline;
-    bpf_tail_call(ctx, &programs, 2 * gate_const.hook + (bpf_ktime_get_coarse_ns() < deadline));
+    bpf_tail_call(ctx, &programs, 2 * gate_const.hook + (gate_clock() < deadline));
   }
   return XDP_PASS;
 }

@@ -150,7 +150,10 @@ int apply_prepared(const Invocation& in, const Instance& instance, Prepared& pre
   }
   result = plan_json(prepared);
   in.out.print(plan_text(in.out, prepared));
-  if (auto safe = require_accepted(prepared, options.accepted); !safe) return in.out.fail(safe.error());
+  if (auto safe = require_accepted(prepared, options.accepted); !safe) {
+    quote_source(safe.error(), prepared.config);
+    return in.out.fail(safe.error());
+  }
 
   const uint64_t number = prepared.change.revision.number;
   if (!prepared.plan.reload) {

@@ -20,7 +20,10 @@ static int run(const Invocation& in) {
   size_t tests = 0;
   if (!config->tests.empty() && geteuid() == 0) {
     auto passed = require_tests(*config, *image);
-    if (!passed) return in.out.fail(passed.error());
+    if (!passed) {
+      quote_source(passed.error(), *config);
+      return in.out.fail(passed.error());
+    }
     tests = *passed;
   } else if (!config->tests.empty()) {
     in.out.warn(Diagnostic{fmt::format("the {} tests of the file were not run: that needs root", config->tests.size())});

@@ -98,7 +98,7 @@ Plan make_plan(const Image& image, const std::map<std::string, std::string>& dig
       return old == before.end() || old->second != digests.at(key);
     };
     for (const TableImage& table : image.tables)
-      if (changed("table " + table.map))
+      if (!table.data.empty() && changed("table " + table.map))
         plan.actions.push_back({ActionKind::table, runs ? '~' : '+', table.map,
                                 fmt::format("{}{}", table.structure.empty() ? "" : table.structure + ", ", size_text(table.data.size())), {},
                                 "freed with its generation"});

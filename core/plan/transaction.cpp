@@ -194,7 +194,7 @@ Result<Settled> settle(const Instance& instance) {
     out.to = t.to;
     const uint64_t now = coarse_now();
     if (t.waiting(now)) return out;
-    const bool switched = t.armed_at != 0;
+    const bool switched = t.deadline != 0;
     auto done = t.confirmed() ? finish(instance, t.from, t.to) : revert(instance, t.from, t.to, switched);
     if (!done) return Failure(std::move(done).error());
     out.warnings = std::move(*done);
@@ -415,7 +415,7 @@ Result<uint64_t> take_back(const Instance& instance) {
   if (!running.transaction) return fail("nothing waits to be confirmed");
   {
     TRY_ASSIGN(const Mapping memory, open_word(instance));
-    __atomic_store_n(&memory.as<ps_txn>()->deadline, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&memory.as<ps_txn>()->deadline, PS_GATE_TAKEN_BACK, __ATOMIC_RELEASE);
   }
   step("taken-back");
   TRY(revert(instance, running.transaction->from, running.transaction->to, true));
@@ -438,6 +438,7 @@ Result<std::vector<std::string>> remove_all(const Instance& instance) {
     }
     if (unlink(path.c_str()) < 0) failed.diagnostics.push_back(Diagnostic{fmt::format("cannot remove {}", path)});
     removed.push_back("detached from " + device);
+    step("detached " + device);
   }
   Restored settings = restore_settings(instance, [](const Setting&) { return false; });
   std::move(settings.done.begin(), settings.done.end(), std::back_inserter(removed));

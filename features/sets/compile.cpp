@@ -116,7 +116,7 @@ Result<CompiledSets> compile_sets(const std::vector<SetUse>& used, const std::ve
     tables.push_back(table);
   }
   if (!tables.empty()) {
-    out.tables.push_back({.map = "sets", .value_size = sizeof(set_table), .data = bytes_of(tables), .structure = fmt::format("{} sets", tables.size())});
+    out.tables.push_back({.map = "sets", .value_size = sizeof(set_table), .data = bytes_of(tables), .structure = fmt::format("{} set{}", tables.size(), tables.size() == 1 ? "" : "s")});
     out.tables.push_back(std::move(lines));
   }
   out.tables.push_back({.map = "set_hit_owners", .value_size = sizeof(set_hit_owner), .data = bytes_of(owners), .structure = {}, .state = true});
