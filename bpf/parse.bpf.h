@@ -110,7 +110,10 @@ static __always_inline enum ps_reason packet_fragment(struct ps_datagram *d, __u
   return PS_REASON_NONE;
 }
 
-static __always_inline enum ps_reason packet_ipv4(struct xdp_md *ctx, struct ps_datagram *d, __u32 at, __u32 length)
+// A quoted packet may be cut anywhere (RFC 792: behind eight bytes of the transport header), all others lie in the
+// `length` bytes of the frame whole.
+static __always_inline enum ps_reason packet_ipv4(struct xdp_md *ctx, struct ps_datagram *d, __u32 at, __u32 length,
+                                                  int quoted)
 {
   struct packet_copy copy;
   const struct iphdr *ip = packet_header(ctx, at, sizeof *ip, &copy);
@@ -119,7 +122,8 @@ static __always_inline enum ps_reason packet_ipv4(struct xdp_md *ctx, struct ps_
   const __u32 first = *(const __u8 *)ip;
   const __u32 header_length = (first & 15) << 2;
   const __u32 total = bpf_ntohs(ip->tot_len);
-  if (first >> 4 != 4 || header_length < 20 || total < header_length || at + total > length)
+  if (first >> 4 != 4 || header_length < 20 || total < header_length ||
+      at + (quoted ? header_length : total) > length)
     return PS_REASON_MALFORMED;
   d->address[PS_SOURCE].hi = 0;
   d->address[PS_SOURCE].lo = PS_V4_MARK | bpf_ntohl(ip->saddr);
@@ -127,7 +131,7 @@ static __always_inline enum ps_reason packet_ipv4(struct xdp_md *ctx, struct ps_
   d->address[PS_DESTINATION].lo = PS_V4_MARK | bpf_ntohl(ip->daddr);
   d->network = at;
   d->transport = at + header_length;
-  d->end = at + total;
+  d->end = quoted && at + total > length ? length : at + total;
   d->protocol = ip->protocol;
   d->hop_limit = ip->ttl;
   d->flags = PS_IPV4;
@@ -147,15 +151,15 @@ static __always_inline int packet_is_extension(__u8 header)
          header == 139 /* HIP */ || header == 140 /* shim6 */;
 }
 
-// Walks IPv6 extension headers from `transport` on; moves transport and protocol to what follows them.
-// A function of its own, so that the verifier walks it once.
-__noinline int packet_extensions(struct xdp_md *ctx)
+// Walks IPv6 extension headers from `transport` on; moves transport and protocol to what follows them.  `quoted`: of
+// the packet that an ICMP error quotes.  A function of its own, so that the verifier walks it once.
+__noinline int packet_extensions(struct xdp_md *ctx, __u32 quoted)
 {
   struct packet_copy copy;
   struct ps_packet *p = packet_scratch();
   if (!p)
     return PS_REASON_MALFORMED;
-  struct ps_datagram *d = &p->outer;
+  struct ps_datagram *d = quoted ? &p->quoted : &p->outer;
   __u32 at = d->transport;
   __u8 next = d->protocol;
   for (int i = 0; i < PACKET_EXTENSIONS && packet_is_extension(next); i++) {
@@ -184,14 +188,17 @@ __noinline int packet_extensions(struct xdp_md *ctx)
   return packet_is_extension(next) ? PS_REASON_MALFORMED : PS_REASON_NONE;
 }
 
-static __always_inline enum ps_reason packet_ipv6(struct xdp_md *ctx, struct ps_datagram *d, __u32 at, __u32 length)
+static __always_inline enum ps_reason packet_ipv6(struct xdp_md *ctx, struct ps_datagram *d, __u32 at, __u32 length,
+                                                  int quoted)
 {
   struct packet_copy copy;
   const struct packet_ipv6 *ip = packet_header(ctx, at, sizeof *ip, &copy);
   if (!ip)
     return PS_REASON_MALFORMED;
-  const __u32 end = at + sizeof *ip + bpf_ntohs(ip->payload_length);
-  if (*(const __u8 *)ip >> 4 != 6 || end > length)
+  __u32 end = at + sizeof *ip + bpf_ntohs(ip->payload_length);
+  if (quoted && end > length)
+    end = length;
+  if (*(const __u8 *)ip >> 4 != 6 || end > length || (quoted && at + sizeof *ip > length))
     return PS_REASON_MALFORMED;
   d->address[PS_SOURCE].hi = bpf_be64_to_cpu(ip->source[0]);
   d->address[PS_SOURCE].lo = bpf_be64_to_cpu(ip->source[1]);
@@ -206,7 +213,7 @@ static __always_inline enum ps_reason packet_ipv6(struct xdp_md *ctx, struct ps_
   d->protocol = ip->next_header;
   d->hop_limit = ip->hop_limit;
   d->flags = PS_IPV6;
-  return packet_is_extension(d->protocol) ? packet_extensions(ctx) : PS_REASON_NONE;
+  return packet_is_extension(d->protocol) ? packet_extensions(ctx, quoted) : PS_REASON_NONE;
 }
 
 static __always_inline enum ps_reason packet_datagram(struct xdp_md *ctx, struct ps_datagram *d, __be16 type,
@@ -216,9 +223,9 @@ static __always_inline enum ps_reason packet_datagram(struct xdp_md *ctx, struct
   d->port[PS_SOURCE] = 0;
   d->port[PS_DESTINATION] = 0;
   if (type == bpf_htons(ETH_P_IP))
-    reason = packet_ipv4(ctx, d, at, length);
+    reason = packet_ipv4(ctx, d, at, length, 0);
   else if (type == bpf_htons(ETH_P_IPV6))
-    reason = packet_ipv6(ctx, d, at, length);
+    reason = packet_ipv6(ctx, d, at, length, 0);
   else
     return PS_REASON_NOT_IP;
   if (reason || d->flags & PS_LATER_FRAGMENT)
