@@ -93,7 +93,7 @@ class Risks : public testing::Test {
     EXPECT_TRUE(risks) << risks.error().message();
     std::vector<std::string> out;
     if (risks)
-      for (const Risk& r : *risks) {
+      for (const Risk& r : risks->found) {
         EXPECT_FALSE(r.lost.empty() || r.by.empty() || !r.at.known()) << r.name;
         out.push_back(r.name);
       }
