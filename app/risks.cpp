@@ -220,11 +220,11 @@ class Finder {
       if (is_loopback(server)) continue;  // a resolver of this host, which asks others
       const std::string what = fmt::format("answers of the resolver {}", server.text());
       Address own;
-      for (const Attachment* way : ways_of(server, what, &own)) {
-        const auto to = own == Address{} ? own_address(*way, server.is_v4()) : own;
-        if (!to) continue;  // it has no way to ask this one
+      const auto ways = ways_of(server, what, &own);
+      if (own == Address{}) continue;  // there is no way to ask this one
+      for (const Attachment* way : ways) {
         known_resolver = true;
-        TRY(answer(*way, server, 53, *to, what));
+        TRY(answer(*way, server, 53, own, what));
       }
     }
     constexpr uint16_t dns = 53, ntp = 123;
