@@ -7,6 +7,7 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -14,6 +15,7 @@
 #include "core/kernel/links.h"
 #include "core/kernel/objects.h"
 #include "core/kernel/xdp_features.h"
+#include "core/plan/instance.h"
 
 namespace penstock {
 namespace {
@@ -88,6 +90,21 @@ std::string program_name(uint32_t id) {
   return info ? info->name : "";
 }
 
+// The instance whose link holds this program on the device; empty where none has it pinned.
+std::string instance_of(uint32_t ifindex, uint32_t program) {
+  const auto any = Instance::named("default");
+  if (!any) return {};
+  std::error_code error;
+  const std::filesystem::path all = std::filesystem::path(any->bpf).parent_path();
+  for (std::filesystem::directory_iterator it(all, error), end; !error && it != end; it.increment(error)) {
+    const auto link = open_pin(it->path().string() + fmt::format("/links/xdp-{}", ifindex));
+    if (!link) continue;
+    const auto info = link_info(link->get());
+    if (info && info->program == program) return it->path().filename();
+  }
+  return {};
+}
+
 void check_xdp(Checks& out, const Device& device) {
   const std::string name = device.name + " xdp";
   const auto attached = query_xdp(device.ifindex);
@@ -96,8 +113,10 @@ void check_xdp(Checks& out, const Device& device) {
   } else if (attached->program == 0) {
     out.push_back({Health::ok, name, "free"});
   } else if (is_ours(program_name(attached->program))) {
+    const std::string instance = instance_of(device.ifindex, attached->program);
     out.push_back({attached->mode == XdpAttach::native ? Health::ok : Health::warn, name,
-                   fmt::format("penstock's program {}, {}", attached->program, attach_name(attached->mode)),
+                   fmt::format("penstock's program {}, {}, {}", attached->program, attach_name(attached->mode),
+                               instance.empty() ? "of no instance that runs" : "of instance " + instance),
                    attached->mode == XdpAttach::native ? "" : "generic XDP costs several times more; `xdp: native` shows why the driver refuses"});
   } else {
     out.push_back({Health::fail, name, fmt::format("taken by {}", describe_program(attached->program)),

@@ -138,7 +138,9 @@ Result<> judge(Prepared& prepared) {
     return Failure(std::move(passed).error());
   }
   prepared.tests_passed = *passed;
-  TRY_ASSIGN(prepared.risks, find_risks(prepared.config, image, prepared.attachments));
+  TRY_ASSIGN(Risks risks, find_risks(prepared.config, image, prepared.attachments));
+  prepared.risks = std::move(risks.found);
+  prepared.warnings.insert(prepared.warnings.end(), risks.warnings.begin(), risks.warnings.end());
   return {};
 }
 

@@ -135,6 +135,7 @@ Result<ApplyOptions> read_apply_options(const Invocation& in) {
 }
 
 int apply_prepared(const Invocation& in, const Instance& instance, Prepared& prepared, const ApplyOptions& options) {
+  const auto judged = judge(prepared);
   for (const Diagnostic& d : prepared.warnings) in.out.warn(d);
   Json result = plan_json(prepared);
   if (prepared.plan.empty()) {
@@ -144,11 +145,10 @@ int apply_prepared(const Invocation& in, const Instance& instance, Prepared& pre
     in.out.json(result);
     return 0;
   }
-  if (auto judged = judge(prepared); !judged) {
+  if (!judged) {
     in.out.print(plan_text(in.out, prepared));
     return in.out.fail(judged.error());
   }
-  result = plan_json(prepared);
   in.out.print(plan_text(in.out, prepared));
   if (auto safe = require_accepted(prepared, options.accepted); !safe) {
     quote_source(safe.error(), prepared.config);

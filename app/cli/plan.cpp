@@ -12,9 +12,10 @@ static int run(const Invocation& in) {
   if (!instance) return in.out.fail(instance.error());
   auto prepared = prepare(*instance, in.argument("FILE"));
   if (!prepared) return in.out.fail(prepared.error());
+  const auto judged = judge(*prepared);
   for (const Diagnostic& d : prepared->warnings) in.out.warn(d);
   for (const Diagnostic& d : prepared->plan.fallbacks) in.out.warn(d);
-  if (auto judged = judge(*prepared); !judged) {
+  if (!judged) {
     in.out.print(plan_text(in.out, *prepared));
     return in.out.fail(judged.error());
   }
