@@ -23,6 +23,7 @@ namespace penstock {
 namespace {
 
 constexpr size_t most_connections = 1024;
+constexpr ptrdiff_t ethernet_header = 14;
 
 std::string endpoint(const Address& a, uint16_t port) { return a.is_v4() ? fmt::format("{}:{}", a.text(), port) : fmt::format("[{}]:{}", a.text(), port); }
 
@@ -126,7 +127,8 @@ class Finder {
   }
 
   Result<> try_packet(const char* risk, const Attachment& way, const std::string& packet, const std::string& what) {
-    TRY_ASSIGN(const auto frame, packet_from_text(packet));
+    TRY_ASSIGN(auto frame, packet_from_text(packet));
+    if (!way.device.ethernet) frame.erase(frame.begin(), frame.begin() + ethernet_header);  // the hook is a raw one
     TRY_ASSIGN(const Judged judged, target_.run(way.hook, frame, false, 0));
     if (judged.verdict == PS_PASS || judged.verdict == PS_TX || judged.verdict == PS_REDIRECT) return {};
     Risk found{risk, fmt::format("{} on {}", what, way.device.name), verdict_name(judged.verdict), {}};

@@ -6,6 +6,7 @@
 #include <fmt/core.h>
 #include <linux/bpf.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
@@ -66,15 +67,22 @@ public:
 
     void describe(const set_table& set) { fill("sets", &set, sizeof set); }
 
-    void fill(const char* name, const void* from, std::size_t size)
+    void fill(const char* name, const void* from, std::size_t size) { fill(map(name), name, from, size); }
+
+    // Swaps in the run-time elements of set 0.
+    void set_extras(const std::vector<set_line>& lines)
     {
-        if (size == 0)
-            return;
-        void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, map(name), 0);
-        if (memory == MAP_FAILED)
-            throw std::runtime_error(fmt::format("mmap {}: {}", name, std::strerror(errno)));
-        std::memcpy(memory, from, size);
-        munmap(memory, size);
+        LIBBPF_OPTS(bpf_map_create_opts, flags, .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP, );
+        const int inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "set_extra_lines", 4, sizeof(set_line), static_cast<__u32>(lines.size()), &flags);
+        if (inner < 0)
+            throw std::runtime_error(fmt::format("create the map of run-time elements: {}", std::strerror(errno)));
+        fill(inner, "run-time elements", lines.data(), lines.size() * sizeof(set_line));
+        const __u32 zero = 0;
+        const int failed = bpf_map_update_elem(map("set_extra"), &zero, &inner, BPF_ANY);
+        close(inner);
+        const __u32 some = 1;
+        if (failed || bpf_map_update_elem(map("set_extra_counts"), &zero, &some, BPF_ANY))
+            throw std::runtime_error(fmt::format("swap in the run-time elements: {}", std::strerror(errno)));
     }
 
     void fill_trie(std::span<const Element> elements)
@@ -93,6 +101,16 @@ public:
     }
 
 private:
+    static void fill(int fd, const char* name, const void* from, std::size_t size)
+    {
+        if (size == 0)
+            return;
+        void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (memory == MAP_FAILED)
+            throw std::runtime_error(fmt::format("mmap {}: {}", name, std::strerror(errno)));
+        std::memcpy(memory, from, size);
+        munmap(memory, size);
+    }
     void resize(const char* name, std::uint32_t entries) { bpf_map__set_max_entries(bpf_object__find_map_by_name(object_, name), entries); }
 
     bpf_object* object_ = nullptr;
@@ -171,6 +189,35 @@ std::vector<Row> measure_group(const Group& group, const std::string& object, Ha
     return harness.measure(cases, options);
 }
 
+// Run-time elements alone: alive ones drop; once all but a /0 that ends later have expired, that drops too.
+std::vector<Row> measure_extras(const std::string& object, Harness& harness, const Options& options)
+{
+    const auto elements = prefixes(false, Layout::spread, 100'000, 1);
+    const Traffic traffic{tcp_packet(false), false, inside(elements, 2)};
+    std::vector<ExtraElement> alive, expired;
+    for (const auto& element : elements) {
+        alive.push_back({element, 0});
+        expired.push_back({element, 1});
+    }
+    expired.push_back({Element::ipv4(0, 0, 1), 0});
+    const std::string name = "100,000 run-time IPv4 elements";
+    const auto begin = std::chrono::steady_clock::now();
+    const auto lines = build_extra(alive);
+    fmt::print("# {}: {:.1f} MiB, built in {:.2f} s\n", name, static_cast<double>(lines.size()) * sizeof(set_line) / (1 << 20), seconds_since(begin));
+    Programs first(object, {}, 1, false), second(object, {}, 1, false), none(object, {}, 1, false);
+    first.set_extras(lines);
+    second.set_extras(build_extra(expired));
+    for (auto& one : expired)
+        one.expiry = 1;
+    none.set_extras(build_extra(expired));
+    const std::vector<Case> cases{
+        {name + ", dropped", first.program("set_extras"), &traffic, "", XDP_DROP},
+        {name + ", expired, a wider one uncovered, dropped", second.program("set_extras"), &traffic, "", XDP_DROP},
+        {name + ", all expired, passed", none.program("set_extras"), &traffic, "", XDP_PASS},
+    };
+    return harness.measure(cases, options);
+}
+
 }  // namespace
 
 std::vector<Row> measure_sets(const std::string& object, const std::string& only, bool peers, const Options& options)
@@ -191,6 +238,8 @@ std::vector<Row> measure_sets(const std::string& object, const std::string& only
     for (const auto& group : groups)
         if (group.name.find(only) != std::string::npos)
             append(rows, measure_group(group, object, harness, peers, options));
+    if (std::string("run-time elements").find(only) != std::string::npos)
+        append(rows, measure_extras(object, harness, options));
     return rows;
 }
 

@@ -16,6 +16,7 @@ const char* attach_name(XdpAttach mode);
 struct Device {
   uint32_t ifindex = 0;
   std::string name;
+  bool ethernet = true;                           // frames have an Ethernet header; false: they begin with the IP header
 };
 std::vector<Device> list_devices();               // of this network namespace, loopback too, by ifindex
 std::string device_name(uint32_t ifindex);        // empty where it is gone

@@ -4,8 +4,8 @@
 #include <memory>
 #include <string>
 
+#include "core/base/bytes.h"
 #include "core/kernel/bpf.h"
-#include "core/plan/image.h"
 
 struct bpf_object;
 

@@ -11,14 +11,27 @@
 
 namespace penstock {
 
+bool claims(const HookImage& hook, const Device& device) {
+  return std::any_of(hook.match.begin(), hook.match.end(), [&](const std::string& pattern) { return fnmatch(pattern.c_str(), device.name.c_str(), 0) == 0; });
+}
+
+void add_raw_hooks(std::vector<HookImage>& hooks, const std::vector<Device>& devices, const std::vector<HookImage>& before) {
+  for (size_t i = 0, count = hooks.size(); i < count; ++i) {
+    const bool here = std::any_of(devices.begin(), devices.end(), [&](const Device& d) { return !d.ethernet && claims(hooks[i], d); });
+    const bool had = std::any_of(before.begin(), before.end(), [&](const HookImage& h) { return h.raw && h.interface == hooks[i].interface; });
+    if (!here && !had) continue;
+    HookImage twin = hooks[i];
+    twin.raw = true;
+    hooks.push_back(std::move(twin));
+  }
+}
+
 Result<std::vector<Attachment>> attachments_of(const std::vector<HookImage>& hooks, const std::vector<Device>& devices) {
   std::vector<Attachment> out;
   for (const Device& device : devices) {
     const HookImage* claimed = nullptr;
     for (size_t i = 0; i < hooks.size(); ++i) {
-      const bool match = std::any_of(hooks[i].match.begin(), hooks[i].match.end(),
-                                     [&](const std::string& pattern) { return fnmatch(pattern.c_str(), device.name.c_str(), 0) == 0; });
-      if (!match) continue;
+      if (hooks[i].raw == device.ethernet || !claims(hooks[i], device)) continue;
       if (claimed) {
         Diagnostic d{fmt::format("{} belongs to two interfaces, {} and {}", device.name, claimed->interface, hooks[i].interface)};
         d.at = hooks[i].at;

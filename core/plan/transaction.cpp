@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/kernel/bpf.h"
+#include "core/plan/totals.h"
 
 namespace penstock {
 
@@ -19,6 +20,10 @@ using Clock = std::chrono::steady_clock;
 namespace {
 
 constexpr uint32_t first_counter_slots = 4096;
+
+// What programs count, one lane of 64-bit words for each CPU and the last one for user space: generations share such a
+// map until it has to grow, and then its sums are carried over.
+constexpr const char* laned_maps[] = {"counters", "set_hits"};
 
 std::string hook_pin(const Instance& instance, uint64_t generation, size_t hook) {
   return fmt::format("{}/hook-{}", instance.generation(generation), hook);
@@ -93,66 +98,14 @@ Result<Programs> programs_of(const Instance& instance, uint64_t generation) {
   return out;
 }
 
-// Links run `generation` directly, without gates.  A device that came back and cannot be attached is a warning: it must
-// not hold up the others.
+// Links run `generation` directly, without gates; settings of devices that it does not need are as they were.  A device
+// that came back and cannot be attached is a warning: it must not hold up the others.
 Result<std::vector<Diagnostic>> converge(const Instance& instance, uint64_t generation) {
   TRY_ASSIGN(const Programs programs, programs_of(instance, generation));
-  return attach_wanted(instance, programs.wanted, AttachFailure::warning);
-}
-
-// Counters that moved to a larger map: what the old one holds goes to the lane of user space.  Set, not added, so that
-// it can be repeated; the old map no longer changes when this runs.
-Result<> carry_counters(const Instance& instance, uint64_t from, uint64_t to) {
-  if (from == 0 || from == to) return {};
-  auto before = open_pin(instance.generation(from) + "/counters");
-  auto after = open_pin(instance.generation(to) + "/counters");
-  if (!before || !after) return {};
-  TRY_ASSIGN(const bpf_map_info old_info, map_info(before->get()));
-  TRY_ASSIGN(const bpf_map_info new_info, map_info(after->get()));
-  if (old_info.id == new_info.id) return {};
-  if (!Revisions(instance).read(from)) return {};  // nobody knows any more what its slots meant
-  std::set<uint32_t> known;  // a slot that only the new revision names may have been somebody else's
-  for (const Revision& revision : Revisions(instance).all())
-    if (revision.number != to)
-      for (const Slot& slot : revision.slots) known.insert(slot.number);
-  TRY_ASSIGN(const Mapping old_memory, map_memory(before->get()));
-  TRY_ASSIGN(const Mapping new_memory, map_memory(after->get()));
-  const uint32_t lanes = counter_lanes(), old_stride = old_info.max_entries / lanes, new_stride = new_info.max_entries / lanes;
-  auto* out = new_memory.as<ps_counter>() + size_t{lanes - 1} * new_stride;
-  for (const uint32_t slot : known) {
-    if (slot >= old_stride) break;
-    ps_counter sum{};
-    for (uint32_t lane = 0; lane < lanes; ++lane) {
-      const ps_counter& c = old_memory.as<ps_counter>()[size_t{lane} * old_stride + slot];
-      sum.packets += c.packets;
-      sum.bytes += c.bytes;
-    }
-    out[slot] = sum;
-  }
-  return {};
-}
-
-// The other way, when a candidate with a larger map is taken back: what it counted is added to what was there.  Each
-// cell is emptied as it is moved, so that a repetition adds nothing twice.
-Result<> return_counters(const Instance& instance, uint64_t from, uint64_t to) {
-  auto kept = from == 0 ? Result<Fd>(fail("none")) : open_pin(instance.generation(from) + "/counters");
-  auto gone = open_pin(instance.generation(to) + "/counters");
-  if (!kept || !gone) return {};
-  TRY_ASSIGN(const bpf_map_info kept_info, map_info(kept->get()));
-  TRY_ASSIGN(const bpf_map_info gone_info, map_info(gone->get()));
-  if (kept_info.id == gone_info.id) return {};
-  TRY_ASSIGN(const Mapping kept_memory, map_memory(kept->get()));
-  TRY_ASSIGN(const Mapping gone_memory, map_memory(gone->get()));
-  const uint32_t lanes = counter_lanes(), kept_stride = kept_info.max_entries / lanes, gone_stride = gone_info.max_entries / lanes;
-  auto* out = kept_memory.as<ps_counter>() + size_t{lanes - 1} * kept_stride;
-  for (uint32_t slot = 0; slot < std::min(kept_stride, gone_stride); ++slot) {
-    for (uint32_t lane = 0; lane < lanes; ++lane) {
-      const ps_counter c = std::exchange(gone_memory.as<ps_counter>()[size_t{lane} * gone_stride + slot], ps_counter{});
-      out[slot].packets += c.packets;
-      out[slot].bytes += c.bytes;
-    }
-  }
-  return {};
+  TRY_ASSIGN(auto warnings, attach_wanted(instance, programs.wanted, AttachFailure::warning));
+  Restored restored = restore_settings(instance, [&](const Setting& s) { return s.since <= generation && programs.of(s.ifindex); });
+  std::move(restored.failed.begin(), restored.failed.end(), std::back_inserter(warnings));
+  return warnings;
 }
 
 void drop_generations_but(const Instance& instance, uint64_t keep) {
@@ -179,7 +132,7 @@ void note_status(const Instance& instance, uint64_t number, RevisionStatus statu
 Result<std::vector<Diagnostic>> finish(const Instance& instance, uint64_t from, uint64_t to) {
   TRY_ASSIGN(auto warnings, converge(instance, to));
   step("gates-replaced");
-  TRY(carry_counters(instance, from, to));
+  for (const char* name : laned_maps) TRY(carry_counters(instance, from, to, name));
   TRY_ASSIGN(const Mapping state, open_state(instance));
   state.as<NodeState>()->generation = to;
   step("state-written");
@@ -197,7 +150,7 @@ Result<std::vector<Diagnostic>> revert(const Instance& instance, uint64_t from, 
   TRY_ASSIGN(auto warnings, converge(instance, from));
   step("reverted-links");
   if (switched) {
-    TRY(return_counters(instance, from, to));
+    for (const char* name : laned_maps) TRY(return_counters(instance, from, to, name));
     note_status(instance, to, RevisionStatus::reverted, warnings);
   } else {
     remove_tree(Revisions(instance).directory(to));
@@ -217,6 +170,7 @@ Result<> check_network(const Instance& instance, const Running& running) {
                 "run penstock there, or keep a second instance here with --instance NAME");
   // That namespace is gone with its devices: what is left of it means nothing here.
   remove_tree(instance.bpf);
+  forget_settings(instance);
   return {};
 }
 
@@ -238,6 +192,7 @@ Result<Settled> settle(const Instance& instance) {
   TRY_ASSIGN(const Running running, observe(instance));
   if (!running.present) {  // `off`, a reboot or a namespace that is gone took what waited with it
     remove_tree(instance.bpf);
+    out.warnings = restore_settings(instance, [](const Setting&) { return false; }).failed;
     for (const Revision& revision : Revisions(instance).all())
       if (revision.status == RevisionStatus::candidate) note_status(instance, revision.number, RevisionStatus::reverted, out.warnings);
     return out;
@@ -278,25 +233,13 @@ Result<Settled> settle(const Instance& instance) {
     auto healed = converge(instance, running.state.generation);
     // A device that cannot be re-attached must not keep other commands from working.
     std::vector<Diagnostic> said = healed ? std::move(*healed) : std::move(healed).error().diagnostics;
-    out.warnings.insert(out.warnings.end(), std::make_move_iterator(said.begin()), std::make_move_iterator(said.end()));
+    std::move(said.begin(), said.end(), std::back_inserter(out.warnings));
+  } else {
+    auto failed = restore_settings(instance, [](const Setting&) { return false; }).failed;
+    std::move(failed.begin(), failed.end(), std::back_inserter(out.warnings));
   }
   return out;
 }
-
-namespace {
-// A slot that no kept revision names may have counted for a rule that is long forgotten.  Nothing that runs writes to it.
-Result<> clear_new_slots(int counters, const std::vector<Slot>& slots, const std::vector<Slot>& known) {
-  std::set<uint32_t> kept;
-  for (const Slot& slot : known) kept.insert(slot.number);
-  TRY_ASSIGN(const bpf_map_info info, map_info(counters));
-  TRY_ASSIGN(const Mapping memory, map_memory(counters));
-  const uint32_t lanes = counter_lanes(), stride = info.max_entries / lanes;
-  for (const Slot& slot : slots)
-    for (uint32_t lane = 0; lane < lanes && slot.number < stride && !kept.contains(slot.number); ++lane)
-      memory.as<ps_counter>()[size_t{lane} * stride + slot.number] = {};
-  return {};
-}
-}  // namespace
 
 Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Image& image, uint64_t from) {
   std::map<std::string, Fd> out;
@@ -313,6 +256,12 @@ Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Im
     TRY_ASSIGN(out["counters"], create_map({BPF_MAP_TYPE_ARRAY, "counters", 4, sizeof(ps_counter), slots * counter_lanes(), BPF_F_MMAPABLE}));
   }
   TRY(clear_new_slots(out["counters"].get(), image.slots, revisions.known_slots()));
+  if (const auto wanted = image.sizes.find("set_hits"); from != 0 && wanted != image.sizes.end()) {
+    if (auto hits = open_pin(instance.generation(from) + "/set_hits")) {
+      TRY_ASSIGN(const bpf_map_info info, map_info(hits->get()));
+      if (info.max_entries == wanted->second) out["set_hits"] = std::move(*hits);
+    }
+  }
   std::error_code error;
   for (fs::directory_iterator it(instance.pins("shared"), error), end; !error && it != end; it.increment(error)) {
     TRY_ASSIGN(Fd map, open_pin(it->path()));
@@ -329,7 +278,7 @@ Result<> pin_generation(const Instance& instance, const Change& change, const Lo
   TRY(make_directories(directory));
   for (size_t i = 0; i < loaded.objects.size(); ++i) TRY(pin(loaded.program(i), fmt::format("{}/hook-{}", directory, i)));
   if (loaded.objects.empty()) return {};
-  std::set<std::string> tables{"counters"};
+  std::set<std::string> tables(std::begin(laned_maps), std::end(laned_maps));
   for (const TableImage& table : change.image.tables) tables.insert(table.map);
   TRY(make_directories(instance.pins("shared")));
   for (const auto& [name, map] : loaded.objects.front().maps()) {
@@ -422,6 +371,7 @@ Result<Applied> carry_out(const Instance& instance, const Change& change, const 
   step("pinned");
   if (auto done = Revisions(instance).save(change.revision, change.config, change.set_files); !done) return undo(std::move(done).error());
   step("saved");
+  if (auto done = change_settings(instance, change.settings); !done) return undo(std::move(done).error());
   auto warnings = switch_over(instance, change, from);
   if (!warnings) return undo(std::move(warnings).error());
   out.warnings = std::move(*warnings);
@@ -431,7 +381,7 @@ Result<Applied> carry_out(const Instance& instance, const Change& change, const 
     // The change is active: what keeps it from being finished is a warning, and the next command tries again.
     auto more = finish(instance, from, out.generation);
     std::vector<Diagnostic> said = more ? std::move(*more) : std::move(more).error().diagnostics;
-    out.warnings.insert(out.warnings.end(), std::make_move_iterator(said.begin()), std::make_move_iterator(said.end()));
+    std::move(said.begin(), said.end(), std::back_inserter(out.warnings));
     Revisions(instance).prune(20, {out.generation});
   }
   out.total = Clock::now() - start;
@@ -508,11 +458,17 @@ Result<std::vector<std::string>> remove_all(const Instance& instance) {
     removed.push_back("detached from " + device);
     step("detached " + device);
   }
+  Restored settings = restore_settings(instance, [](const Setting&) { return false; });
+  std::move(settings.done.begin(), settings.done.end(), std::back_inserter(removed));
   if (!failed.diagnostics.empty()) return Failure(std::move(failed));
   const bool more = fs::exists(instance.bpf, error);
   fs::remove_all(instance.bpf, error);
   if (error) return fail(fmt::format("cannot remove {}: {}", instance.bpf, error.message()));
   if (more) removed.push_back("removed " + instance.bpf);
+  if (!settings.failed.empty()) {
+    failed.diagnostics = std::move(settings.failed);
+    return Failure(std::move(failed));
+  }
   return removed;
 }
 

@@ -19,12 +19,11 @@ __noinline int set_contains(__u32 set, __u32 side)
   const __u32 ipv6 = !!(p->outer.flags & PS_IPV6);
   const __u64 hi = ipv6 ? address->hi : address->lo << 32;  // left aligned
   const __u64 lo = ipv6 ? address->lo : 0;
-  __u32 id = set_lookup(table, ipv6, hi, lo);
-  if (set_const.run_time) {
-    const __u32 extra = set_extra_lookup(table, ipv6, hi, lo, clock_now());
-    if (extra)
-      id = extra;
-  }
+  __u32 id = 0;
+  if (set_const.run_time && set_has_extra(table))
+    id = set_extra_find(table->number, ipv6, hi, lo, clock_now());
+  if (!id)
+    id = set_lookup(table, ipv6, hi, lo);
   if (id && table->flags & SET_HITS && !core_const.no_write)
     set_count_hit(set_const.hits_capacity, id);
   return id != 0;

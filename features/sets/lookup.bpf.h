@@ -49,6 +49,14 @@ struct {
     __type(value, __u64);
 } set_hits SEC(".maps");
 
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct set_hit_owner);
+} set_hit_owners SEC(".maps");
+
 // Run-time elements, and how many each set has (so that most packets skip the former).
 struct set_extra_lines {
     __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -278,17 +286,24 @@ __noinline __u32 set_extra_find(__u32 number, __u32 ipv6, __u64 hi, __u64 lo, __
     return 0;
 }
 
-// set_extra_find for sets that have run-time elements; nearly free for the others.
-static __always_inline __u32 set_extra_lookup(const struct set_table *set, __u32 ipv6, __u64 hi, __u64 lo, __u64 now)
+// Has the set run-time elements?  Asked before the clock is read: nearly free for the others.
+static __always_inline int set_has_extra(const struct set_table *set)
 {
     __u32 number = set->number;
     const __u32 *count = (const __u32 *)bpf_map_lookup_elem(&set_extra_counts, &number);
-    return count && *count ? set_extra_find(number, ipv6, hi, lo, now) : 0;
+    return count && *count;
 }
 
-// Counts a hit of element `id` on this CPU's lane of `capacity` counters.
+static __always_inline __u32 set_extra_lookup(const struct set_table *set, __u32 ipv6, __u64 hi, __u64 lo, __u64 now)
+{
+    return set_has_extra(set) ? set_extra_find(set->number, ipv6, hi, lo, now) : 0;
+}
+
+// Counts a hit of element `id` on this CPU's lane of `capacity` counters.  An id beyond them has no counter.
 static __always_inline void set_count_hit(__u32 capacity, __u32 id)
 {
+    if (id >= capacity)
+        return;
     __u32 at = bpf_get_smp_processor_id() * capacity + id;
     __u64 *hits = (__u64 *)bpf_map_lookup_elem(&set_hits, &at);
     if (hits)
