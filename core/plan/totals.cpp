@@ -1,7 +1,13 @@
 #include "core/plan/totals.h"
 
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <utility>
+
 #include "core/kernel/bpf.h"
 #include "core/plan/loader.h"
+#include "core/plan/revisions.h"
 #include "core/plan/running.h"
 
 namespace penstock {
@@ -42,6 +48,77 @@ Result<std::vector<ps_counter>> read_counters(const Instance& instance, uint64_t
     totals[i].bytes += more[i].bytes;
   }
   return totals;
+}
+
+namespace {
+
+// The two maps `name` of two generations, where they are not one and the same.
+struct Pair {
+  Mapping from, to;
+  size_t lanes = counter_lanes(), words = 0;  // words of 64 bits in an element
+  size_t from_lane = 0, to_lane = 0;          // words in a lane
+  size_t common() const { return std::min(from_lane, to_lane); }
+};
+
+Result<std::optional<Pair>> open_pair(const Instance& instance, uint64_t from, uint64_t to, const std::string& name) {
+  if (from == 0 || to == 0 || from == to) return std::nullopt;
+  auto one = open_pin(instance.generation(from) + "/" + name);
+  auto two = open_pin(instance.generation(to) + "/" + name);
+  if (!one || !two) return std::nullopt;
+  TRY_ASSIGN(const bpf_map_info one_info, map_info(one->get()));
+  TRY_ASSIGN(const bpf_map_info two_info, map_info(two->get()));
+  if (one_info.id == two_info.id) return std::nullopt;
+  Pair pair;
+  TRY_ASSIGN(pair.from, map_memory(one->get()));
+  TRY_ASSIGN(pair.to, map_memory(two->get()));
+  pair.words = one_info.value_size / sizeof(uint64_t);
+  pair.from_lane = one_info.max_entries / pair.lanes * pair.words;
+  pair.to_lane = two_info.max_entries / pair.lanes * pair.words;
+  return pair;
+}
+
+}  // namespace
+
+Result<> carry_counters(const Instance& instance, uint64_t from, uint64_t to, const std::string& name) {
+  TRY_ASSIGN(const auto pair, open_pair(instance, from, to, name));
+  if (!pair) return {};
+  const Revisions revisions(instance);
+  if (!revisions.read(from)) return {};  // nobody knows any more what its slots meant
+  std::set<size_t> known;  // a slot that only the new revision names may have been somebody else's
+  for (const Revision& revision : revisions.all())
+    if (revision.number != to)
+      for (const Slot& slot : revision.slots) known.insert(slot.number);
+  const auto* in = pair->from.as<uint64_t>();
+  auto* out = pair->to.as<uint64_t>() + (pair->lanes - 1) * pair->to_lane;
+  for (size_t word = 0; word < pair->common(); ++word) {
+    if (name == "counters" && !known.contains(word / pair->words)) continue;
+    uint64_t sum = 0;
+    for (size_t lane = 0; lane < pair->lanes; ++lane) sum += in[lane * pair->from_lane + word];
+    out[word] = sum;
+  }
+  return {};
+}
+
+Result<> return_counters(const Instance& instance, uint64_t from, uint64_t to, const std::string& name) {
+  TRY_ASSIGN(const auto pair, open_pair(instance, from, to, name));
+  if (!pair) return {};
+  auto* in = pair->to.as<uint64_t>();
+  auto* out = pair->from.as<uint64_t>() + (pair->lanes - 1) * pair->from_lane;
+  for (size_t word = 0; word < pair->common(); ++word)
+    for (size_t lane = 0; lane < pair->lanes; ++lane) out[word] += std::exchange(in[lane * pair->to_lane + word], 0);
+  return {};
+}
+
+Result<> clear_new_slots(int counters, const std::vector<Slot>& slots, const std::vector<Slot>& known) {
+  std::set<uint32_t> kept;
+  for (const Slot& slot : known) kept.insert(slot.number);
+  TRY_ASSIGN(const bpf_map_info info, map_info(counters));
+  TRY_ASSIGN(const Mapping memory, map_memory(counters));
+  const uint32_t lanes = counter_lanes(), stride = info.max_entries / lanes;
+  for (const Slot& slot : slots)
+    for (uint32_t lane = 0; lane < lanes && slot.number < stride && !kept.contains(slot.number); ++lane)
+      memory.as<ps_counter>()[size_t{lane} * stride + slot.number] = {};
+  return {};
 }
 
 }  // namespace penstock

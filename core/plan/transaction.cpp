@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "core/kernel/bpf.h"
-#include "core/plan/carry.h"
+#include "core/plan/totals.h"
 
 namespace penstock {
 
@@ -150,7 +150,7 @@ Result<std::vector<Diagnostic>> revert(const Instance& instance, uint64_t from, 
   TRY_ASSIGN(auto warnings, converge(instance, from));
   step("reverted-links");
   if (switched) {
-    TRY(return_counters(instance, from, to));
+    for (const char* name : laned_maps) TRY(return_counters(instance, from, to, name));
     note_status(instance, to, RevisionStatus::reverted, warnings);
   } else {
     remove_tree(Revisions(instance).directory(to));
@@ -233,10 +233,10 @@ Result<Settled> settle(const Instance& instance) {
     auto healed = converge(instance, running.state.generation);
     // A device that cannot be re-attached must not keep other commands from working.
     std::vector<Diagnostic> said = healed ? std::move(*healed) : std::move(healed).error().diagnostics;
-    out.warnings.insert(out.warnings.end(), std::make_move_iterator(said.begin()), std::make_move_iterator(said.end()));
+    std::move(said.begin(), said.end(), std::back_inserter(out.warnings));
   } else {
     auto failed = restore_settings(instance, [](const Setting&) { return false; }).failed;
-    out.warnings.insert(out.warnings.end(), std::make_move_iterator(failed.begin()), std::make_move_iterator(failed.end()));
+    std::move(failed.begin(), failed.end(), std::back_inserter(out.warnings));
   }
   return out;
 }
@@ -381,7 +381,7 @@ Result<Applied> carry_out(const Instance& instance, const Change& change, const 
     // The change is active: what keeps it from being finished is a warning, and the next command tries again.
     auto more = finish(instance, from, out.generation);
     std::vector<Diagnostic> said = more ? std::move(*more) : std::move(more).error().diagnostics;
-    out.warnings.insert(out.warnings.end(), std::make_move_iterator(said.begin()), std::make_move_iterator(said.end()));
+    std::move(said.begin(), said.end(), std::back_inserter(out.warnings));
     Revisions(instance).prune(20, {out.generation});
   }
   out.total = Clock::now() - start;

@@ -191,10 +191,10 @@ def case_two_at_once():
         pipe = n.files + "/pipe"
         os.mkfifo(pipe)
         # The first stands still at its first step: its file of steps is a pipe that nobody reads.
-        first = subprocess.Popen(n.command("apply", "--confirm", "never", n.kind(2)), env=n.environment(PENSTOCK_STEPS=pipe), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        first = subprocess.Popen(n.command("apply", *node.NOW, n.kind(2)), env=n.environment(PENSTOCK_STEPS=pipe), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             time.sleep(0.5)
-            second = subprocess.Popen(n.command("apply", "--confirm", "never", n.kind(3)), env=n.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            second = subprocess.Popen(n.command("apply", *node.NOW, n.kind(3)), env=n.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             line = second.stderr.readline()
             check("the second says who holds the lock", f"process {first.pid}" in line and "apply" in line, line)
             equal("judged meanwhile", n.judges(), n.judged_by(1))
@@ -227,8 +227,8 @@ def case_refused_by_the_kernel():
         n.apply(n.kind(1))
         before = set(os.listdir(n.bpf))
         # Without the capability to load programs, the kernel answers as it does to any unprivileged user.
-        done = run(*n.command("apply", "--confirm", "never", n.kind(2))[:2], "setpriv", "--bounding-set=-bpf,-sys_admin", "--inh-caps=-bpf,-sys_admin",
-                   *n.command("apply", "--confirm", "never", n.kind(2))[2:], env=n.environment())
+        done = run(*n.command("apply", *node.NOW, n.kind(2))[:2], "setpriv", "--bounding-set=-bpf,-sys_admin", "--inh-caps=-bpf,-sys_admin",
+                   *n.command("apply", *node.NOW, n.kind(2))[2:], env=n.environment())
         equal("exit code without capabilities", done.returncode, 1)
         check("the kernel's own words", "Operation not permitted" in done.stderr, done.stderr)
         equal("judged after it", n.judges(), n.judged_by(1))

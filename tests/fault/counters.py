@@ -51,9 +51,9 @@ def case_identity():
         equal("after it is taken back", counts(n), {"three": 3, "two": 5, "one": 7})
         n.apply(policy(n, "c", [three]))
         send(n, 1, 4)  # nobody's any more
-        n.penstock("rollback", "1", "--confirm", "never")
+        n.penstock("rollback", "1", *node.NOW)
         equal("after rollback to the first", counts(n), {"one": 7, "two": 5})
-        n.penstock("rollback", "99999999999999999999999", "--confirm", "never", code=None)
+        n.penstock("rollback", "99999999999999999999999", *node.NOW, code=None)
         equal("after a senseless rollback", counts(n), {"one": 7, "two": 5})
 
 

@@ -130,9 +130,9 @@ def case_four_hooks_flip():
                 equal(f"{what}: exit code", process.returncode, 0)
                 watch.check(order, what)
 
-            during("on", "apply --confirm", "apply", "--confirm", "1h", n.kind(2))
+            during("on", "apply --confirm", "apply", *node.WAIT, n.kind(2))
             during("no", "rollback", "rollback")
-            during("on", "apply", "apply", "--confirm", "never", n.kind(2))
+            during("on", "apply", "apply", *node.NOW, n.kind(2))
             n.apply(n.kind(1))
             n.apply(n.kind(2), "--confirm", "2s")
             deadline = n.word()[0]

@@ -15,6 +15,12 @@ BUILD = os.path.realpath(os.environ.get("BUILD", "build"))
 PENSTOCK = os.path.join(BUILD, "penstock")
 
 
+# What is tested here is not what the files cut off: every risk is accepted.
+ACCEPT = tuple(word for risk in ("lose-ssh", "lose-nd", "lose-dhcp", "lose-replies") for word in ("--accept-risk", risk))
+NOW = ("--confirm", "never", *ACCEPT)
+WAIT = ("--confirm", "1h", *ACCEPT)
+
+
 class Failed(Exception):
     pass
 
@@ -152,7 +158,7 @@ interfaces:
     def apply(self, file, *options, **more):
         if "--confirm" not in options:
             options = ("--confirm", "never", *options)
-        return self.penstock("apply", *options, file, **more)
+        return self.penstock("apply", *options, *ACCEPT, file, **more)
 
     def status(self):
         return json.loads(self.penstock("status", "--json").stdout)

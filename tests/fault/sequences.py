@@ -79,8 +79,7 @@ class Model:
         other = choose.choice([f for f in self.files if f != self.current])
         what = choose.choices(("apply", "apply --confirm", "confirm", "rollback", "expire"), (4, 4, 3, 3, 2))[0]
         kill = choose.random() < 0.5
-        never = ("--confirm", "never")
-        commands = {"apply": ("apply", *never, file_of(n, other)), "apply --confirm": ("apply", "--confirm", "1h", file_of(n, other)),
+        commands = {"apply": ("apply", *node.NOW, file_of(n, other)), "apply --confirm": ("apply", *node.WAIT, file_of(n, other)),
                     "confirm": ("confirm",), "rollback": ("rollback",)}
         if what == "expire":
             if self.waiting is None:

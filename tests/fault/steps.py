@@ -20,7 +20,6 @@ class Operation:
 
 def operations(n):
     g1, g2, narrow = n.kind(1), n.kind(2), n.kind(3, ["v0"])
-    never = ("--confirm", "never")
 
     def off():
         n.penstock("off")
@@ -60,18 +59,18 @@ def operations(n):
 
     none, j1, j2, j3 = n.judged_by(0), n.judged_by(1), n.judged_by(2), n.judged_by(3, ["v0"])
     return [
-        Operation("first apply", n, off, ("apply", *never, g1), none, j1),
-        Operation("second apply", n, first, ("apply", *never, g2), j1, j2),
-        Operation("apply to fewer devices", n, first, ("apply", *never, narrow), j1, j3),
-        Operation("apply to more devices", n, one_device, ("apply", *never, g1), j3, j1),
-        Operation("apply --confirm", n, first, ("apply", "--confirm", "1h", g2), j1, j2),
-        Operation("first apply --confirm", n, off, ("apply", "--confirm", "1h", g2), none, j2),
+        Operation("first apply", n, off, ("apply", *node.NOW, g1), none, j1),
+        Operation("second apply", n, first, ("apply", *node.NOW, g2), j1, j2),
+        Operation("apply to fewer devices", n, first, ("apply", *node.NOW, narrow), j1, j3),
+        Operation("apply to more devices", n, one_device, ("apply", *node.NOW, g1), j3, j1),
+        Operation("apply --confirm", n, first, ("apply", *node.WAIT, g2), j1, j2),
+        Operation("first apply --confirm", n, off, ("apply", *node.WAIT, g2), none, j2),
         Operation("confirm", n, waiting, ("confirm",), j2, j2, None),
         Operation("rollback of what waits", n, waiting, ("rollback",), j1, j1, None, start=j2),
         Operation("rollback of a first apply", n, off_waiting, ("rollback",), none, none, None, start=j2),
-        Operation("rollback", n, both, ("rollback", *never), j1, j2),
+        Operation("rollback", n, both, ("rollback", *node.NOW), j1, j2),
         Operation("revert after the deadline", n, expired, ("confirm",), j1, j1, None, code=3),
-        Operation("apply after the deadline", n, expired, ("apply", *never, n.kind(4)), j1, n.judged_by(4)),
+        Operation("apply after the deadline", n, expired, ("apply", *node.NOW, n.kind(4)), j1, n.judged_by(4)),
         Operation("recovery before the switch", n, cut("gated"), ("confirm",), j1, j1, None, code=1),
         Operation("recovery with half the gates", n, cut("attached v0:2"), ("confirm",), j1, j1, None, code=1),
         Operation("recovery after the switch", n, cut("switched"), ("confirm",), j2, j2, None, code=1),
