@@ -31,7 +31,7 @@ struct {
 } policy_rules SEC(".maps");
 
 // From the stage of sets: is the address of `side` in set `set`?
-int set_contains(__u32 set, __u32 side);
+static int set_contains(__u32 set, __u32 side);
 
 // Is the address of `side` in the set?  The first 64 sets are asked once a packet.
 static __always_inline int policy_in_set(struct ps_packet *p, __u32 set, __u32 side)
@@ -148,7 +148,7 @@ static __always_inline int policy_is_dhcp_reply(const struct ps_datagram *d)
 
 // Walks the entries from `at` to before `end`.  Returns POLICY_MATCHED | the index of the entry that matched, or the
 // index to go on from: `end`, or less when a block is used up.  A function of its own: the verifier walks it once.
-__noinline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
+static __always_inline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
 {
   struct ps_packet *p = packet_scratch();
   if (!p)

@@ -9,7 +9,7 @@ const volatile struct ps_set_const set_const;
 
 // `set` is an index in map `sets`, `side` an enum ps_side.  Counts a hit where the set asks for it: of the run-time
 // element where there is one, else of the file's.  A function of its own, so that the verifier walks it once.
-__noinline int set_contains(__u32 set, __u32 side)
+static __always_inline int set_contains(__u32 set, __u32 side)
 {
   const struct set_table *table = bpf_map_lookup_elem(&sets, &set);
   const struct ps_packet *p = packet_scratch();

@@ -142,7 +142,7 @@ static __always_inline __u64 set_in_pair(__u64 low, __u64 pair)
     return 1 ^ (set_sign(low - (pair & 0xff)) | set_sign((pair >> 8 & 0xff) - low));
 }
 
-__noinline __u32 set_bitmap(__u32 base, __u32 address)
+static __always_inline __u32 set_bitmap(__u32 base, __u32 address)
 {
     const struct set_line *line = set_line_at(&set_lines, base + (address >> (32 - SET_GROUP_BITS)));
     if (!line)
