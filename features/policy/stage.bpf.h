@@ -36,6 +36,8 @@ static int set_contains(__u32 set, __u32 side);
 // Is the address of `side` in the set?  The first 64 sets are asked once a packet.
 static __always_inline int policy_in_set(struct ps_packet *p, __u32 set, __u32 side)
 {
+  if (!policy_const.asks_again)
+    return set_contains(set, side) != 0;
   const __u64 bit = 1ull << (set & 63);
   if (set < 64 && p->sets[side].known & bit)
     return (p->sets[side].member & bit) != 0;
@@ -103,21 +105,22 @@ static __always_inline int policy_owned(struct xdp_md *ctx, struct ps_packet *p)
 static __always_inline int policy_matches(struct xdp_md *ctx, struct ps_packet *p, const struct ps_rule *rule)
 {
   const struct ps_datagram *d = &p->outer;
-  const __u32 flags = rule->flags;
+  const __u32 flags = rule->flags, used = policy_const.rule_flags;
   if (rule->needs & ~d->flags)
     return 0;
-  if (flags & PS_RULE_PROTO && rule->proto != d->protocol)
+  if (used & PS_RULE_PROTO && flags & PS_RULE_PROTO && rule->proto != d->protocol)
     return 0;
-  if (d->port[PS_SOURCE] < rule->port_first[PS_SOURCE] || d->port[PS_SOURCE] > rule->port_last[PS_SOURCE] ||
-      d->port[PS_DESTINATION] < rule->port_first[PS_DESTINATION] ||
-      d->port[PS_DESTINATION] > rule->port_last[PS_DESTINATION])
+  if (policy_const.ports &&
+      (d->port[PS_SOURCE] < rule->port_first[PS_SOURCE] || d->port[PS_SOURCE] > rule->port_last[PS_SOURCE] ||
+       d->port[PS_DESTINATION] < rule->port_first[PS_DESTINATION] ||
+       d->port[PS_DESTINATION] > rule->port_last[PS_DESTINATION]))
     return 0;
-  if (flags & PS_RULE_FROM && policy_in_set(p, rule->set[PS_SOURCE], PS_SOURCE) == !!(flags & PS_RULE_FROM_NEGATED))
+  if (used & PS_RULE_FROM && flags & PS_RULE_FROM && policy_in_set(p, rule->set[PS_SOURCE], PS_SOURCE) == !!(flags & PS_RULE_FROM_NEGATED))
     return 0;
-  if (flags & PS_RULE_TO &&
+  if (used & PS_RULE_TO && flags & PS_RULE_TO &&
       policy_in_set(p, rule->set[PS_DESTINATION], PS_DESTINATION) == !!(flags & PS_RULE_TO_NEGATED))
     return 0;
-  return !(flags & PS_RULE_SOCKET) || policy_owned(ctx, p);
+  return !(used & PS_RULE_SOCKET && flags & PS_RULE_SOCKET) || policy_owned(ctx, p);
 }
 
 // Neighbour discovery (RFC 4861): router and neighbour solicitation and advertisement, redirect.
@@ -206,9 +209,12 @@ static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p,
 // Accept goes on to the next policy, drop ends.  PS_PASS: every policy accepts.
 static __always_inline int policy_stage(struct xdp_md *ctx, struct ps_packet *p)
 {
-  p->socket = PS_SOCKET_UNKNOWN;
-  p->sets[PS_SOURCE].known = p->sets[PS_SOURCE].member = 0;
-  p->sets[PS_DESTINATION].known = p->sets[PS_DESTINATION].member = 0;
+  if (policy_const.rule_flags & PS_RULE_SOCKET)
+    p->socket = PS_SOCKET_UNKNOWN;
+  if (policy_const.asks_again) {
+    p->sets[PS_SOURCE].known = p->sets[PS_SOURCE].member = 0;
+    p->sets[PS_DESTINATION].known = p->sets[PS_DESTINATION].member = 0;
+  }
   for (__u32 i = 0; i < PS_POLICIES_MAX && i < policy_const.count; i++) {
     const int verdict = policy_judge(ctx, p, policy_const.first + i);
     if (verdict != PS_PASS && verdict != PS_AUDIT)

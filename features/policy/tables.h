@@ -2,10 +2,15 @@
 #pragma once
 #include "bpf/packet.h"
 
-// Symbol `policy_const` in .rodata: which entries of map `policies` this hook runs, in order.
+// Symbol `policy_const` in .rodata: which entries of map `policies` this hook runs, in order.  What no rule of theirs
+// asks, the verifier takes out of the program.
 struct ps_policy_const {
   __u32 first;
-  __u32 count;  // at most PS_POLICIES_MAX
+  __u32 count;        // at most PS_POLICIES_MAX
+  __u8 rule_flags;    // enum ps_rule_flags that any rule has
+  __u8 ports;         // 1: a rule asks for ports
+  __u8 asks_again;    // 1: more than one rule asks for sets of the same side
+  __u8 pad;
 };
 #define PS_POLICIES_MAX 8
 

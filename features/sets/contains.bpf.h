@@ -23,8 +23,8 @@ static __always_inline int set_contains(__u32 set, __u32 side)
   if (set_const.run_time && set_has_extra(table))
     id = set_extra_find(table->number, ipv6, hi, lo, clock_now());
   if (!id)
-    id = set_lookup(table, ipv6, hi, lo);
-  if (id && table->flags & SET_HITS && !core_const.no_write)
+    id = set_lookup(table, set_const.kinds, ipv6, hi, lo);
+  if (set_const.hits && id && table->flags & SET_HITS && !core_const.no_write)
     set_count_hit(set_const.hits_capacity, id);
   return id != 0;
 }
