@@ -16,13 +16,6 @@ double seconds_since(std::chrono::steady_clock::time_point begin)
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-Prefix prefix_of(const sets::Element& element)
-{
-    if (element.ipv6)
-        return {{element.hi, element.lo}, element.length};
-    return {Address::v4(static_cast<std::uint32_t>(element.hi >> 32)), static_cast<std::uint8_t>(element.length + 96)};
-}
-
 Config config_of(std::span<const sets::Element> elements, bool counters)
 {
     Config config;
@@ -61,6 +54,13 @@ T checked(Result<T> result)
 }
 
 }  // namespace
+
+Prefix prefix_of(const sets::Element& element)
+{
+    if (element.ipv6)
+        return {{element.hi, element.lo}, element.length};
+    return {Address::v4(static_cast<std::uint32_t>(element.hi >> 32)), static_cast<std::uint8_t>(element.length + 96)};
+}
 
 Node::Node(std::span<const sets::Element> elements, bool counters)
 {

@@ -3,10 +3,14 @@
 
 #include <span>
 
+#include "core/net/address.h"
 #include "core/plan/loader.h"
 #include "features/sets/table.h"
 
 namespace penstock::bench {
+
+// An element as the file's prefix.
+Prefix prefix_of(const sets::Element& element);
 
 class Node {
 public:

@@ -19,29 +19,22 @@ struct {
   __uint(map_flags, BPF_F_MMAPABLE);
   __uint(max_entries, 1);
   __type(key, __u32);
-  __type(value, struct ps_policy);
-} policies SEC(".maps");
-
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(map_flags, BPF_F_MMAPABLE);
-  __uint(max_entries, 1);
-  __type(key, __u32);
   __type(value, struct ps_rule);
 } policy_rules SEC(".maps");
 
-// From the stage of sets: is the address of `side` in set `set`?
-static int set_contains(__u32 set, __u32 side);
+// From the stage of sets: is the address of `side` in set `set`?  In place, or as a function of its own.
+static int set_holds(const struct ps_packet *p, __u32 set, __u32 side);
+int set_contains(__u32 set, __u32 side);
 
 // Is the address of `side` in the set?  The first 64 sets are asked once a packet.
-static __always_inline int policy_in_set(struct ps_packet *p, __u32 set, __u32 side)
+static __always_inline int policy_in_set(struct ps_packet *p, __u32 set, __u32 side, int in_place)
 {
   if (!policy_const.asks_again)
-    return set_contains(set, side) != 0;
+    return (in_place ? set_holds(p, set, side) : set_contains(set, side)) != 0;
   const __u64 bit = 1ull << (set & 63);
   if (set < 64 && p->sets[side].known & bit)
     return (p->sets[side].member & bit) != 0;
-  const int member = set_contains(set, side) != 0;
+  const int member = (in_place ? set_holds(p, set, side) : set_contains(set, side)) != 0;
   if (set < 64) {
     p->sets[side].known |= bit;
     if (member)
@@ -102,7 +95,8 @@ static __always_inline int policy_owned(struct xdp_md *ctx, struct ps_packet *p)
 }
 
 // The cheap tests first: memory beyond the packet and the rule is touched only when all else holds.
-static __always_inline int policy_matches(struct xdp_md *ctx, struct ps_packet *p, const struct ps_rule *rule)
+static __always_inline int policy_matches(struct xdp_md *ctx, struct ps_packet *p, const struct ps_rule *rule,
+                                          int in_place)
 {
   const struct ps_datagram *d = &p->outer;
   const __u32 flags = rule->flags, used = policy_const.rule_flags;
@@ -115,10 +109,11 @@ static __always_inline int policy_matches(struct xdp_md *ctx, struct ps_packet *
        d->port[PS_DESTINATION] < rule->port_first[PS_DESTINATION] ||
        d->port[PS_DESTINATION] > rule->port_last[PS_DESTINATION]))
     return 0;
-  if (used & PS_RULE_FROM && flags & PS_RULE_FROM && policy_in_set(p, rule->set[PS_SOURCE], PS_SOURCE) == !!(flags & PS_RULE_FROM_NEGATED))
+  if (used & PS_RULE_FROM && flags & PS_RULE_FROM &&
+      policy_in_set(p, rule->set[PS_SOURCE], PS_SOURCE, in_place) == !!(flags & PS_RULE_FROM_NEGATED))
     return 0;
   if (used & PS_RULE_TO && flags & PS_RULE_TO &&
-      policy_in_set(p, rule->set[PS_DESTINATION], PS_DESTINATION) == !!(flags & PS_RULE_TO_NEGATED))
+      policy_in_set(p, rule->set[PS_DESTINATION], PS_DESTINATION, in_place) == !!(flags & PS_RULE_TO_NEGATED))
     return 0;
   return !(used & PS_RULE_SOCKET && flags & PS_RULE_SOCKET) || policy_owned(ctx, p);
 }
@@ -151,7 +146,7 @@ static __always_inline int policy_is_dhcp_reply(const struct ps_datagram *d)
 
 // Walks the entries from `at` to before `end`.  Returns POLICY_MATCHED | the index of the entry that matched, or the
 // index to go on from: `end`, or less when a block is used up.  A function of its own: the verifier walks it once.
-static __always_inline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
+__noinline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
 {
   struct ps_packet *p = packet_scratch();
   if (!p)
@@ -162,7 +157,7 @@ static __always_inline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end
     const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &at);
     if (!rule)
       return end;
-    if (!policy_matches(ctx, p, rule))
+    if (!policy_matches(ctx, p, rule, 0))
       continue;
     if (rule->verdict != PS_RULE_SKIP)
       return POLICY_MATCHED | at;
@@ -172,16 +167,29 @@ out:
   return at;
 }
 
-// One policy's verdict on the packet: PS_PASS, PS_DROP or PS_AUDIT, counted in the slot that decided.
-static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, __u32 index)
+// The same for a list of at most PS_RULES_SHORT entries, part of the program: a call costs more than such a list.
+static __always_inline __u64 policy_walk_short(struct xdp_md *ctx, struct ps_packet *p, __u32 at, __u32 end)
 {
-  const struct ps_policy *policy = bpf_map_lookup_elem(&policies, &index);
-  if (!policy)
-    return PS_ABORTED;
+  for (int i = 0; i < PS_RULES_SHORT && at < end; i++, at++) {
+    const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &at);
+    if (!rule)
+      return end;
+    if (!policy_matches(ctx, p, rule, 1))
+      continue;
+    if (rule->verdict != PS_RULE_SKIP)
+      return POLICY_MATCHED | at;
+    at += rule->slot;
+  }
+  return at;
+}
+
+// One policy's verdict on the packet: PS_PASS, PS_DROP or PS_AUDIT, counted in the slot that decided.
+static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, const volatile struct ps_policy *policy)
+{
   const __u32 end = policy->first_rule + policy->rules;
   __u64 at = policy->first_rule;
   for (__u32 i = 0; i < POLICY_BLOCKS && (__u32)at < end; i++) {
-    at = policy_walk(ctx, at, end);
+    at = policy_const.short_lists ? policy_walk_short(ctx, p, at, end) : policy_walk(ctx, at, end);
     if (!(at & POLICY_MATCHED))
       continue;
     const __u32 matched = at;
@@ -216,7 +224,7 @@ static __always_inline int policy_stage(struct xdp_md *ctx, struct ps_packet *p)
     p->sets[PS_DESTINATION].known = p->sets[PS_DESTINATION].member = 0;
   }
   for (__u32 i = 0; i < PS_POLICIES_MAX && i < policy_const.count; i++) {
-    const int verdict = policy_judge(ctx, p, policy_const.first + i);
+    const int verdict = policy_judge(ctx, p, &policy_const.policy[i]);
     if (verdict != PS_PASS && verdict != PS_AUDIT)
       return verdict;
   }
