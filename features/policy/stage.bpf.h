@@ -167,6 +167,16 @@ out:
   return at;
 }
 
+// The whole list, block by block: POLICY_MATCHED | the index of the entry that matched, or an index not below `end`; below
+// it the list was too long.  The verifier walks this once too, whatever each policy's numbers are.
+__noinline __u64 policy_walk_blocks(struct xdp_md *ctx, __u32 first, __u32 end)
+{
+  __u64 at = first;
+  for (__u32 i = 0; i < POLICY_BLOCKS && at < end; i++)
+    at = policy_walk(ctx, at, end);
+  return at;
+}
+
 // The same for a list of at most PS_RULES_SHORT entries, part of the program: a call costs more than such a list.
 static __always_inline __u64 policy_walk_short(struct xdp_md *ctx, struct ps_packet *p, __u32 at, __u32 end)
 {
@@ -187,11 +197,9 @@ static __always_inline __u64 policy_walk_short(struct xdp_md *ctx, struct ps_pac
 static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, const volatile struct ps_policy *policy)
 {
   const __u32 end = policy->first_rule + policy->rules;
-  __u64 at = policy->first_rule;
-  for (__u32 i = 0; i < POLICY_BLOCKS && (__u32)at < end; i++) {
-    at = policy_const.short_lists ? policy_walk_short(ctx, p, at, end) : policy_walk(ctx, at, end);
-    if (!(at & POLICY_MATCHED))
-      continue;
+  const __u64 at = policy_const.short_lists ? policy_walk_short(ctx, p, policy->first_rule, end)
+                                            : policy_walk_blocks(ctx, policy->first_rule, end);
+  if (at & POLICY_MATCHED) {
     const __u32 matched = at;
     const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &matched);
     if (!rule)
@@ -199,7 +207,7 @@ static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p,
     count(rule->slot, p->length);
     return rule->verdict;
   }
-  if ((__u32)at < end)
+  if (at < end)
     return PS_ABORTED;
   __u32 slot = policy->default_slot;
   int verdict = policy->default_verdict;
