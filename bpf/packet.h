@@ -50,7 +50,7 @@ enum ps_socket_memo { PS_SOCKET_UNKNOWN, PS_SOCKET_ABSENT, PS_SOCKET_PRESENT };
 // One per CPU, map `scratch`.  A stage leaves here, in a field of its own name, what later stages need.
 struct ps_packet {
   struct ps_datagram outer;
-  __u32 length;                 // of the whole frame, bytes
+  __u32 length;                 // of the frame, bytes; padding in fragments is left out
   __u8 vlans;                   // 0, 1 or 2 tags
   __u8 socket;                  // enum ps_socket_memo
   __u16 vlan[2];                // tag control information, outer first, host order; valid below `vlans`

@@ -44,7 +44,7 @@ __noinline int packet_quoted(struct xdp_md *ctx)
   d->port[PS_DESTINATION] = 0;
   d->tcp_flags = 0;
   if (at <= PACKET_QUOTE_FURTHEST)
-    reason = p->outer.flags & PS_IPV4 ? packet_ipv4(ctx, d, at, p->outer.end, 1) : packet_ipv6(ctx, d, at, p->outer.end, 1);
+    reason = p->outer.flags & PS_IPV4 ? packet_ipv4(ctx, p, at, 1) : packet_ipv6(ctx, p, at, 1);
   if (!reason)
     reason = packet_quoted_transport(ctx, d);
   if (reason)

@@ -12,10 +12,10 @@ int penstock_xdp(struct xdp_md *ctx)
   trace_begin();
   switch (packet_parse(ctx, p)) {
   case PS_REASON_MALFORMED:
-    count(hook_const.slot_malformed, p->length);
+    count(hook_const.slot_malformed, packet_length(ctx));
     return hook_const.malformed;
   case PS_REASON_NOT_IP:
-    count(hook_const.slot_not_ip, p->length);
+    count(hook_const.slot_not_ip, packet_length(ctx));
     return PS_PASS;
   default:
     break;

@@ -185,24 +185,34 @@ Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const
   }
 
   PolicyTables out;
-  std::vector<ps_policy> lists;  // one after the other, what each hook runs
   for (const std::string& interface : interfaces) {
-    ps_policy_const hook{static_cast<uint32_t>(lists.size()), 0};
+    ps_policy_const hook{};
+    size_t asked[2] = {0, 0};
     for (size_t i = 0; i < policies.size(); ++i) {
       const auto attach = std::ranges::find(policies[i].attach, interface, &Attach::interface);
       if (attach == policies[i].attach.end()) continue;
-      if (++hook.count > PS_POLICIES_MAX) {
+      if (hook.count == PS_POLICIES_MAX) {
         Diagnostic d{fmt::format("more than {} policies on interface {}", PS_POLICIES_MAX, interface)};
         d.at = attach->at;
         d.hint = "join some of them";
         return fail(std::move(d));
       }
-      lists.push_back(compiled[i]);
+      hook.policy[hook.count++] = compiled[i];
+      for (uint32_t k = 0; k < compiled[i].rules; ++k) {
+        const ps_rule& rule = rules[compiled[i].first_rule + k];
+        hook.rule_flags |= rule.flags;
+        for (int side = 0; side < 2; ++side)
+          hook.ports |= rule.port_first[side] != any_port.first || rule.port_last[side] != any_port.last;
+        asked[PS_SOURCE] += rule.flags & PS_RULE_FROM ? 1 : 0;
+        asked[PS_DESTINATION] += rule.flags & PS_RULE_TO ? 1 : 0;
+      }
     }
+    hook.short_lists = !(hook.rule_flags & PS_RULE_SOCKET) &&
+                       std::all_of(hook.policy, hook.policy + hook.count, [](const ps_policy& p) { return p.rules <= PS_RULES_SHORT; });
+    hook.asks_again = asked[PS_SOURCE] > 1 || asked[PS_DESTINATION] > 1;
     out.hooks.push_back(hook);
   }
   std::string structure = fmt::format("list, {} entries", rules.size());
-  out.tables.push_back(table("policies", std::move(lists), {}));
   out.tables.push_back(table("policy_rules", std::move(rules), std::move(structure)));
   return out;
 }

@@ -99,9 +99,13 @@ Result<CompiledSets> compile_sets(const std::vector<SetUse>& used, const std::ve
     const size_t elements = content.elements[0].size() + content.elements[1].size();
     for (const int family : {0, 1}) {
       append(lines.data, table.part[family], sets::build_table(content.elements[family], content.ids));
+      out.constants.kinds |= static_cast<__u8>(1u << table.part[family].kind);
       content.elements[family] = {};
     }
-    if (content.ids == sets::Ids::yes) table.flags |= SET_HITS;
+    if (content.ids == sets::Ids::yes) {
+      table.flags |= SET_HITS;
+      out.constants.hits = 1;
+    }
     if (content.named) {
       table.number = known.numbers[content.named->name];
       SetImage image;

@@ -7,12 +7,11 @@
 const volatile struct ps_set_const set_const;
 
 // `set` is an index in map `sets`, `side` an enum ps_side.  Counts a hit where the set asks for it: of the run-time
-// element where there is one, else of the file's.  A function of its own, so that the verifier walks it once.
-__noinline int set_contains(__u32 set, __u32 side)
+// element where there is one, else of the file's.
+static __always_inline int set_holds(const struct ps_packet *p, __u32 set, __u32 side)
 {
   const struct set_table *table = bpf_map_lookup_elem(&sets, &set);
-  const struct ps_packet *p = packet_scratch();
-  if (!table || !p)
+  if (!table)
     return 0;
   const struct ps_address *address = &p->outer.address[side & 1];
   const __u32 ipv6 = !!(p->outer.flags & PS_IPV6);
@@ -22,8 +21,15 @@ __noinline int set_contains(__u32 set, __u32 side)
   if (set_const.run_time && set_has_extra(table))
     id = set_extra_find(table->number, ipv6, hi, lo, clock_now());
   if (!id)
-    id = set_lookup(table, ipv6, hi, lo);
-  if (id && table->flags & SET_HITS && !core_const.no_write)
+    id = set_lookup(table, set_const.kinds, ipv6, hi, lo);
+  if (set_const.hits && id && table->flags & SET_HITS && !core_const.no_write)
     set_count_hit(set_const.hits_capacity, id);
   return id != 0;
+}
+
+// The same as a function of its own, so that the verifier walks it once, however often a loop asks.
+__noinline int set_contains(__u32 set, __u32 side)
+{
+  const struct ps_packet *p = packet_scratch();
+  return p ? set_holds(p, set, side) : 0;
 }

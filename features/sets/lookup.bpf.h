@@ -142,7 +142,7 @@ static __always_inline __u64 set_in_pair(__u64 low, __u64 pair)
     return 1 ^ (set_sign(low - (pair & 0xff)) | set_sign((pair >> 8 & 0xff) - low));
 }
 
-__noinline __u32 set_bitmap(__u32 base, __u32 address)
+static __always_inline __u32 set_bitmap(__u32 base, __u32 address)
 {
     const struct set_line *line = set_line_at(&set_lines, base + (address >> (32 - SET_GROUP_BITS)));
     if (!line)
@@ -244,18 +244,19 @@ __noinline __u32 set_tree(__u32 base, __u32 ids, __u64 hi, __u64 lo)
 }
 
 // The element of the set that is the longest prefix of the address: its id (1 in a set without ids), or 0.
-// `ipv6` is 0 or 1; the address is left aligned: hi = (u64)address << 32, lo = 0 for IPv4.
-static __always_inline __u32 set_lookup(const struct set_table *set, __u32 ipv6, __u64 hi, __u64 lo)
+// `ipv6` is 0 or 1; the address is left aligned: hi = (u64)address << 32, lo = 0 for IPv4.  Bit n of `kinds` says
+// that kind n is in use: of a constant the verifier leaves only these lookups in the program.
+static __always_inline __u32 set_lookup(const struct set_table *set, __u32 kinds, __u32 ipv6, __u64 hi, __u64 lo)
 {
     const struct set_part *part = &set->part[ipv6 & 1];
     const __u32 kind = part->kind, base = part->base;
-    if (kind == SET_LINEAR)
+    if (kinds & 1 << SET_LINEAR && kind == SET_LINEAR)
         return set_linear(base, part->aux, hi >> 32);
-    if (kind == SET_BITMAP)
+    if (kinds & 1 << SET_BITMAP && kind == SET_BITMAP)
         return set_bitmap(base, hi >> 32);
-    if (kind == SET_TREE)
+    if (kinds & 1 << SET_TREE && kind == SET_TREE)
         return set_tree(base, part->aux, hi, lo);
-    if (kind == SET_SLOTS)
+    if (kinds & 1 << SET_SLOTS && kind == SET_SLOTS)
         return set_slots(base, hi >> 32);
     return 0;
 }

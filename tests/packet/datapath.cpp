@@ -75,6 +75,13 @@ Result<model::Outcome> Datapath::run(std::span<const uint8_t> frame, size_t line
   if (attr.test.data_size_out != frame.size() || std::memcmp(out_.data(), frame.data(), frame.size()) != 0)
     return fail("the program changed the packet");
 
+  // Padding in fragments is not counted: of a frame whose datagram ends in its first piece, that piece is.
+  size_t bytes = frame.size();
+  if (linear) {
+    TRY_ASSIGN(const ps_packet packet, parsed());
+    if (packet.length == linear && packet.outer.end <= linear) bytes = linear;
+  }
+
   model::Outcome outcome;
   const auto* trace = trace_.as<const ps_trace>();
   for (uint32_t i = 0; i < trace->count; ++i) {
@@ -83,7 +90,8 @@ Result<model::Outcome> Datapath::run(std::span<const uint8_t> frame, size_t line
     outcome.exits.push_back({verdict_name(slot->verdict), reason_name(slot->reason), slot->policy, slot->rule});
     if (no_write_) continue;
     expected_[slot->number].packets++;
-    expected_[slot->number].bytes += frame.size();
+    const bool parsed = slot->reason != PS_REASON_MALFORMED && slot->reason != PS_REASON_NOT_IP;
+    expected_[slot->number].bytes += parsed ? bytes : frame.size();
   }
   if (outcome.exits.empty()) return fail("the program left without an exit");
 
