@@ -288,6 +288,9 @@ Result<std::vector<JudgedElement>> judged_elements(const Instance& instance, con
   std::vector<JudgedElement> out;
   TRY_ASSIGN(const Pinned pinned, open_pinned(instance));
   if (!pinned.extra) return out;
+  uint32_t count = 0;  // as programs ask first
+  if (bpf_map_lookup_elem(pinned.counts.get(), &set.number, &count) < 0) return fail_errno("cannot read the map set_extra_counts", errno);
+  if (count == 0) return out;
   TRY_ASSIGN(const Fd table, open_table(pinned.maps(), set.number));
   if (!table) return out;
   TRY_ASSIGN(const TableView view, view_table(table.get()));
