@@ -60,7 +60,9 @@ class Elements : public testing::Test {
     policy.attach.push_back({"a", {}});
     policy.rules = {rule};
     config.policies.push_back(policy);
-    auto compiled = compile(config);
+    Known known;
+    known.sets.lanes = counter_lanes();
+    auto compiled = compile(config, known);
     ASSERT_TRUE(compiled) << compiled.error().message();
     image = std::move(*compiled);
     number = image.sets.at(0).number;
