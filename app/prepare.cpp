@@ -158,7 +158,7 @@ Result<Loaded> load_candidate(const Instance& instance, const Prepared& prepared
   }
   for (const auto& [name, map] : shared) options.shared[name] = map.get();
   TRY_ASSIGN(Loaded loaded, load_image(prepared.change.image, options));  // libbpf keeps duplicates of shared descriptors
-  TRY(restore_elements(instance, prepared.change.image, loaded));
+  TRY(restore_elements(instance, prepared.change.image, prepared.change.revision.generation, loaded));
   return loaded;
 }
 

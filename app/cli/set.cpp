@@ -92,9 +92,29 @@ std::vector<RunTimeElement> merge(const std::vector<RunTimeElement>& had, const 
   return out;
 }
 
-// Where the file says this prefix: the line of the set's file, or the set itself.
+const Node* entry(const Node* map, std::string_view key) {
+  if (!map || map->kind != Node::Kind::map) return nullptr;
+  for (size_t i = 0; i < map->entries(); ++i)
+    if (map->key(i).text == key) return &map->value(i);
+  return nullptr;
+}
+
+// Where a set that stands in the configuration itself names this prefix; the set where that cannot be told.
+Location inline_place(const Instance& instance, const LiveSet& set, const Set& part, const Prefix& prefix) {
+  const auto text = read_text(Revisions(instance).file(set.revision));
+  if (!text) return part.at;
+  const auto document = parse_document(part.at.file, *text);
+  if (!document) return part.at;
+  const Node* list = entry(entry(entry(&document->root, "sets"), set.name), "prefixes");
+  if (!list || list->kind != Node::Kind::list) return part.at;
+  for (const Node& item : list->items)
+    if (const auto parsed = parse_prefix(item.text); parsed.error == PrefixError::none && parsed.prefix == prefix) return document->at(item);
+  return part.at;
+}
+
+// Where the file says this prefix: the line of the set's file, or the place in the configuration.
 Location place_of(const Instance& instance, const LiveSet& set, const Set& file, const Prefix& prefix) {
-  if (file.file.empty()) return file.at;
+  if (file.file.empty()) return inline_place(instance, set, file, prefix);
   std::FILE* in = std::fopen(Revisions(instance).set_file(set.revision, set.name).c_str(), "r");
   Location at{file.file, 0, 0};
   char* line = nullptr;
@@ -314,8 +334,10 @@ const Command command_set = {
         "lifetime behind it where it has its own, `#` comments. One bad line refuses the whole stream. An element ends when the kernel's clock "
         "says so, also if no process of penstock is alive; a wider one that it covered matches again. del and flush "
         "touch no element of the file.\n\n"
+        "Lifetimes are kept in wall time, and judged by a clock that nobody sets: after the wall clock was "
+        "set, the ends of a set's elements follow it from the next change of that set's elements on, or the next boot.\n\n"
         "list shows where each element comes from, how long it stays and, for sets with `counters: yes`, its hits. A hit counts for the "
-        "run-time element that covers the address, else for the file's. list --json prints one object a line: prefix, origin (file, "
+        "longest prefix that covers the address, of the file or of run time. list --json prints one object a line: prefix, origin (file, "
         "run-time or file+run-time), remaining_ms and hits, null where there is none.",
     .arguments = {{.name = "ACTION", .description = "list, add, del or flush", .kind = Kind::choice, .choices = {"list", "add", "del", "flush"}},
                   {.name = "NAME", .description = "the set"},

@@ -190,6 +190,10 @@ Result<MapSpec> Object::map_spec(const std::string& name) const {
 Result<> Object::reuse(const std::string& name, int fd) {
   bpf_map* map = bpf_object__find_map_by_name(object_.get(), name.c_str());
   if (!map) return fail(fmt::format("the program {} has no map {}", name_, name));
+  // libbpf takes over whatever the other map is.
+  TRY_ASSIGN(const bpf_map_info info, map_info(fd));
+  if (info.type != bpf_map__type(map) || info.key_size != bpf_map__key_size(map) || info.value_size != bpf_map__value_size(map))
+    return fail(fmt::format("the map {} is laid out otherwise: another version of penstock made it", name), "`penstock off`, then apply: what is saved on disk comes back");
   if (bpf_map__reuse_fd(map, fd) < 0) return fail_errno(fmt::format("cannot share the map {}", name), errno);
   return {};
 }

@@ -265,7 +265,14 @@ Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Im
   std::error_code error;
   for (fs::directory_iterator it(instance.pins("shared"), error), end; !error && it != end; it.increment(error)) {
     TRY_ASSIGN(Fd map, open_pin(it->path()));
-    out[it->path().filename()] = std::move(map);
+    const std::string name = it->path().filename();
+    if (const auto wanted = image.sizes.find(name); wanted != image.sizes.end()) {
+      TRY_ASSIGN(const bpf_map_info info, map_info(map.get()));
+      if (info.max_entries != wanted->second)
+        return fail(fmt::format("the map {} has {} entries, not {}: another version of penstock made it", it->path().string(), info.max_entries, wanted->second),
+                    "`penstock off`, then apply: what is saved on disk comes back");
+    }
+    out[name] = std::move(map);
   }
   return out;
 }

@@ -77,9 +77,11 @@ Result<TableView> view_table(int table) {
   return view;
 }
 
-Result<Fd> make_table(std::vector<ExtraElement> elements, uint64_t version) {
+Result<Fd> make_table(std::vector<ExtraElement> elements, uint64_t version, uint64_t ids_of) {
   auto lines = sets::build_extra(std::move(elements));
-  reinterpret_cast<set_extra_header*>(lines.data())->version = version;
+  auto* header = reinterpret_cast<set_extra_header*>(lines.data());
+  header->version = version;
+  header->ids_of = ids_of;
   TRY_ASSIGN(Fd table, create_map({BPF_MAP_TYPE_ARRAY, "set_extra_lines", 4, sizeof(set_line), static_cast<uint32_t>(lines.size()), BPF_F_MMAPABLE | BPF_F_INNER_MAP}));
   TRY_ASSIGN(const Mapping memory, map_memory(table.get()));
   std::memcpy(memory.as<set_line>(), lines.data(), lines.size() * sizeof(set_line));
@@ -101,11 +103,18 @@ Result<> swap_table(const ExtraMaps& maps, uint32_t number, int table, uint32_t 
   return {};
 }
 
+// The same behind the change of the file, which has decided already.
+Result<> switch_to(const ExtraMaps& maps, const LiveSet& set, int table, uint32_t count) {
+  auto done = swap_table(maps, set.number, table, count);
+  if (!done) done.error().diagnostics.front().hint = "the change is saved: the next command that changes the node puts it into the kernel";
+  return done;
+}
+
 struct Built {
   Fd table;
   uint32_t count = 0;
 };
-Result<Built> build(const ElementsFile& file, const std::function<uint32_t(const Element&)>& id) {
+Result<Built> build(const ElementsFile& file, uint64_t ids_of, const std::function<uint32_t(const Element&)>& id) {
   const Clocks clocks;
   std::vector<ExtraElement> elements;
   elements.reserve(file.elements.size());
@@ -118,7 +127,7 @@ Result<Built> build(const ElementsFile& file, const std::function<uint32_t(const
   Built out;
   out.count = static_cast<uint32_t>(elements.size());
   if (out.count == 0) return out;
-  TRY_ASSIGN(out.table, make_table(std::move(elements), file.version));
+  TRY_ASSIGN(out.table, make_table(std::move(elements), file.version, ids_of));
   return out;
 }
 
@@ -126,31 +135,33 @@ Result<Built> build(const ElementsFile& file, const std::function<uint32_t(const
 using IdOf = std::function<uint32_t(uint32_t number, const Element&)>;
 uint32_t no_counter(uint32_t, const Element&) { return 1; }
 
-// Is the kernel's table built from this version, with the right ids?
-Result<bool> up_to_date(const ExtraMaps& maps, const ElementsHeader& file, const IdOf* ids) {
+// Is the kernel's table built from this version, with ids that generation `ids_of` agrees to?  A table remembers whose ids
+// it has: those of a candidate that came to nothing may belong to others in the generation that still runs.
+Result<bool> up_to_date(const ExtraMaps& maps, const ElementsHeader& file, uint64_t ids_of, const IdOf* ids) {
   TRY_ASSIGN(const Fd table, open_table(maps, file.number));
   if (!table) return false;
   TRY_ASSIGN(const TableView view, view_table(table.get()));
   if (view.header().version != file.version) return false;
   uint32_t count = 0;
   if (bpf_map_lookup_elem(maps.counts, &file.number, &count) < 0 || count == 0) return false;
-  if (!ids) return true;
-  return std::ranges::all_of(sets::read_extra(view.lines), [&](const ExtraElement& e) { return (*ids)(file.number, e.prefix) == e.prefix.id; });
+  if (!ids || view.header().ids_of == ids_of) return true;
+  if (!std::ranges::all_of(sets::read_extra(view.lines), [&](const ExtraElement& e) { return (*ids)(file.number, e.prefix) == e.prefix.id; })) return false;
+  view.memory.as<set_extra_header>()->ids_of = ids_of;  // programs do not read it
+  return true;
 }
 
-// Brings the kernel up to the files.  counted: sets whose elements need ids from `ids`; check_ids: also look at those of
-// tables that are of the right version.
-Result<> sync(const Instance& instance, const ExtraMaps& maps, const std::vector<std::string>& counted, const IdOf& ids, bool check_ids) {
+// Brings the kernel up to the files.  counted: sets whose elements need ids from `ids`, which are those of `ids_of`.
+Result<> sync(const Instance& instance, const ExtraMaps& maps, const std::vector<std::string>& counted, uint64_t ids_of, const IdOf& ids) {
   std::vector<bool> named(SET_NUMBERS);
   for (const std::string& name : sets::sets_with_elements(instance)) {
     const std::string path = sets::elements_path(instance, name);
     TRY_ASSIGN(const ElementsHeader header, sets::read_elements_header(path));
     named[header.number] = true;
     const bool counts = std::ranges::find(counted, name) != counted.end();
-    TRY_ASSIGN(const bool good, up_to_date(maps, header, counts && check_ids ? &ids : nullptr));
+    TRY_ASSIGN(const bool good, up_to_date(maps, header, ids_of, counts ? &ids : nullptr));
     if (good) continue;
     TRY_ASSIGN(const ElementsFile file, sets::read_elements(path));
-    TRY_ASSIGN(const Built built, build(file, [&](const Element& e) { return counts ? ids(header.number, e) : no_counter(header.number, e); }));
+    TRY_ASSIGN(const Built built, build(file, counts ? ids_of : 0, [&](const Element& e) { return counts ? ids(header.number, e) : no_counter(header.number, e); }));
     TRY(swap_table(maps, header.number, built.table.get(), built.count));
   }
   // Whose file is gone: flushed by a command that was killed.
@@ -215,7 +226,7 @@ Result<KnownSets> read_known_sets(const Instance& instance, const Running& runni
   return known;
 }
 
-Result<> restore_elements(const Instance& instance, const Image& image, const Loaded& loaded) {
+Result<> restore_elements(const Instance& instance, const Image& image, uint64_t generation, const Loaded& loaded) {
   const ExtraMaps maps{loaded.map("set_extra"), loaded.map("set_extra_counts")};
   if (maps.extra < 0 || maps.counts < 0) return {};  // no interface, no program
   std::span<const set_hit_owner> owners;
@@ -229,7 +240,7 @@ Result<> restore_elements(const Instance& instance, const Image& image, const Lo
     const uint32_t place = index.find(number, e);
     return place == 0 ? SET_NO_COUNTER : place;
   };
-  return sync(instance, maps, counted_sets(image.sets), id, true);
+  return sync(instance, maps, counted_sets(image.sets), generation, id);
 }
 
 Result<> sync_elements(const Instance& instance) {
@@ -242,7 +253,8 @@ Result<> sync_elements(const Instance& instance) {
     if (auto revision = Revisions(instance).read(generation))
       for (const std::string& name : counted_sets(revision->sets)) counted.push_back(name);
   TRY_ASSIGN(LiveHits hits, LiveHits::open(instance, generations));
-  return sync(instance, pinned.maps(), counted, [&](uint32_t number, const Element& e) { return hits.claim(number, e); }, false);
+  return sync(instance, pinned.maps(), counted, generations.empty() ? 0 : generations.front(),
+              [&](uint32_t number, const Element& e) { return hits.claim(number, e); });
 }
 
 Result<LiveSet> find_set(const Instance& instance, const Running& running, const std::string& name) {
@@ -276,6 +288,9 @@ Result<std::vector<JudgedElement>> judged_elements(const Instance& instance, con
   std::vector<JudgedElement> out;
   TRY_ASSIGN(const Pinned pinned, open_pinned(instance));
   if (!pinned.extra) return out;
+  uint32_t count = 0;  // as programs ask first
+  if (bpf_map_lookup_elem(pinned.counts.get(), &set.number, &count) < 0) return fail_errno("cannot read the map set_extra_counts", errno);
+  if (count == 0) return out;
   TRY_ASSIGN(const Fd table, open_table(pinned.maps(), set.number));
   if (!table) return out;
   TRY_ASSIGN(const TableView view, view_table(table.get()));
@@ -292,14 +307,14 @@ Result<std::vector<JudgedElement>> judged_elements(const Instance& instance, con
 
 Result<size_t> put_run_time_elements(const Instance& instance, const LiveSet& set, std::vector<RunTimeElement> elements) {
   TRY_ASSIGN(const Pinned pinned, open_pinned(instance));
-  if (!pinned.extra) return fail("the maps of run-time elements are gone", "apply the file again");
   const std::string path = sets::elements_path(instance, set.name);
   if (elements.empty()) {
     if (unlink(path.c_str()) < 0 && errno != ENOENT) return fail_errno(fmt::format("cannot remove {}", path), errno);
     step("elements-written");
-    TRY(swap_table(pinned.maps(), set.number, -1, 0));
+    if (pinned.extra) TRY(switch_to(pinned.maps(), set, -1, 0));
     return 0;
   }
+  if (!pinned.extra) return fail(fmt::format("no program of instance {} looks into the set `{}`", instance.name, set.name), "attach a policy that uses it, then apply");
   ElementsFile file;
   file.number = set.number;
   file.version = static_cast<uint64_t>(clock_ns(CLOCK_REALTIME));
@@ -307,7 +322,7 @@ Result<size_t> put_run_time_elements(const Instance& instance, const LiveSet& se
   // What may fail for want of memory or space comes first; then the file decides.
   size_t uncounted = 0;
   TRY_ASSIGN(LiveHits hits, LiveHits::open(instance, set.generations));
-  TRY_ASSIGN(const Built built, build(file, [&](const Element& e) {
+  TRY_ASSIGN(const Built built, build(file, set.counters && !set.generations.empty() ? set.generations.front() : 0, [&](const Element& e) {
     if (!set.counters) return no_counter(set.number, e);
     const uint32_t id = hits.claim(set.number, e);
     uncounted += id == SET_NO_COUNTER;
@@ -318,7 +333,7 @@ Result<size_t> put_run_time_elements(const Instance& instance, const LiveSet& se
   step("elements-aside");
   TRY(sets::put_elements(path));
   step("elements-written");
-  TRY(swap_table(pinned.maps(), set.number, built.table.get(), built.count));
+  TRY(switch_to(pinned.maps(), set, built.table.get(), built.count));
   return uncounted;
 }
 

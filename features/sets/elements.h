@@ -16,9 +16,9 @@ namespace penstock {
 // are to be counted.
 Result<KnownSets> read_known_sets(const Instance& instance, const Running& running, const std::vector<Set>& sets);
 
-// Gives a loaded candidate the run-time elements, before the switch: after a reboot, and with the ids that its counters
+// Gives a loaded candidate, number `generation`, the run-time elements, before the switch: after a reboot, and with the ids that its counters
 // use.  The generation that runs sees the same elements throughout.
-Result<> restore_elements(const Instance& instance, const Image& image, const Loaded& loaded);
+Result<> restore_elements(const Instance& instance, const Image& image, uint64_t generation, const Loaded& loaded);
 
 // Finishes what a killed command left undone.  Nearly free where there is nothing to do.
 Result<> sync_elements(const Instance& instance);

@@ -262,8 +262,8 @@ static __always_inline __u32 set_lookup(const struct set_table *set, __u32 kinds
 }
 
 // The run-time element of set `number` that covers the address and has not expired at `now` (ns of the
-// coarse clock): its id, or 0.  An expired element uncovers the wider one behind it.
-__noinline __u32 set_extra_find(__u32 number, __u32 ipv6, __u64 hi, __u64 lo, __u64 now)
+// coarse clock): its id | prefix length << 32, or 0.  An expired element uncovers the wider one behind it.
+__noinline __u64 set_extra_find(__u32 number, __u32 ipv6, __u64 hi, __u64 lo, __u64 now)
 {
     void *map = bpf_map_lookup_elem(&set_extra, &number);
     if (!map)
@@ -281,7 +281,7 @@ __noinline __u32 set_extra_find(__u32 number, __u32 ipv6, __u64 hi, __u64 lo, __
         if (!element)
             return 0;
         if (!element->expiry || now < element->expiry)
-            return element->id;
+            return element->id | (__u64)element->length << 32;
         number_of = element->parent;
     }
     return 0;
@@ -297,7 +297,17 @@ static __always_inline int set_has_extra(const struct set_table *set)
 
 static __always_inline __u32 set_extra_lookup(const struct set_table *set, __u32 ipv6, __u64 hi, __u64 lo, __u64 now)
 {
-    return set_has_extra(set) ? set_extra_find(set->number, ipv6, hi, lo, now) : 0;
+    return set_has_extra(set) ? (__u32)set_extra_find(set->number, ipv6, hi, lo, now) : 0;
+}
+
+// Of a run-time element (as set_extra_find() returns it) and an element of the file that both cover an address: the id of
+// the longer prefix, of the file's where they are equal (then both have the same).
+static __always_inline __u32 set_more_specific(__u64 run_time, __u32 file)
+{
+    if (!file)
+        return run_time;
+    const struct set_hit_owner *owner = (const struct set_hit_owner *)bpf_map_lookup_elem(&set_hit_owners, &file);
+    return owner && owner->length >= run_time >> 32 ? file : (__u32)run_time;
 }
 
 // Counts a hit of element `id` on this CPU's lane of `capacity` counters.  An id beyond them has no counter.

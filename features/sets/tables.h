@@ -106,13 +106,14 @@ enum { SET_HITS = 1 };                  // count a hit of each element
 
 // Run-time elements of one set: an inner map of `set_extra`, built whole and swapped at each change.
 // Line 0 is the header; the elements follow, element n in line n; then the parts, whose base counts
-// lines of this map and whose ids are element numbers.
+// lines of this map and whose ids are element numbers.  Programs of an older build may read it too: a new layout takes a
+// new name of the map.
 struct set_extra_header {
     __u32 count;                        // elements 1..count
     __u32 reserved[3];
     struct set_part part[2];            // tree with ids, or empty
     __u64 version;                      // of the elements' file that it was built from
-    __u64 reserved2;
+    __u64 ids_of;                       // the generation whose owners (set_hit_owners) agree with the ids
 };
 
 struct set_extra_element {
