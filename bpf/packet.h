@@ -56,4 +56,6 @@ struct ps_packet {
   __u16 vlan[2];                // tag control information, outer first, host order; valid below `vlans`
   __u32 pad;
   struct ps_set_memo sets[2];   // by enum ps_side
+  struct ps_datagram quoted;    // with core_const.quotes and PS_QUOTES: what the ICMP error is about, as it was sent.
+                                // `flags` 0: nothing that makes sense; `tcp_flags` is not read
 };

@@ -120,9 +120,11 @@ static __always_inline enum ps_reason packet_fragment(struct ps_datagram *d, __u
   return PS_REASON_NONE;
 }
 
-static __always_inline enum ps_reason packet_ipv4(struct xdp_md *ctx, struct ps_packet *p, __u32 at)
+// A quoted packet may be cut anywhere (RFC 792: behind eight bytes of the transport header), all others lie in the
+// frame whole.  `quoted`: offset just behind the quote, 0 for a packet of its own.
+static __always_inline enum ps_reason packet_ipv4(struct xdp_md *ctx, struct ps_packet *p, struct ps_datagram *d,
+                                                  __u32 at, __u32 quoted)
 {
-  struct ps_datagram *d = &p->outer;
   struct packet_copy copy;
   const struct iphdr *ip = packet_header(ctx, at, sizeof *ip, &copy);
   if (!ip)
@@ -130,7 +132,8 @@ static __always_inline enum ps_reason packet_ipv4(struct xdp_md *ctx, struct ps_
   const __u32 first = *(const __u8 *)ip;
   const __u32 header_length = (first & 15) << 2;
   const __u32 total = bpf_ntohs(ip->tot_len);
-  if (first >> 4 != 4 || header_length < 20 || total < header_length || !packet_holds(ctx, p, at + total))
+  if (first >> 4 != 4 || header_length < 20 || total < header_length ||
+      !(quoted ? at + header_length <= quoted : packet_holds(ctx, p, at + total)))
     return PS_REASON_MALFORMED;
   d->address[PS_SOURCE].hi = 0;
   d->address[PS_SOURCE].lo = PS_V4_MARK | bpf_ntohl(ip->saddr);
@@ -138,7 +141,7 @@ static __always_inline enum ps_reason packet_ipv4(struct xdp_md *ctx, struct ps_
   d->address[PS_DESTINATION].lo = PS_V4_MARK | bpf_ntohl(ip->daddr);
   d->network = at;
   d->transport = at + header_length;
-  d->end = at + total;
+  d->end = quoted && at + total > quoted ? quoted : at + total;
   d->protocol = ip->protocol;
   d->hop_limit = ip->ttl;
   d->flags = PS_IPV4;
@@ -158,15 +161,15 @@ static __always_inline int packet_is_extension(__u8 header)
          header == 139 /* HIP */ || header == 140 /* shim6 */;
 }
 
-// Walks IPv6 extension headers from `transport` on; moves transport and protocol to what follows them.
-// A function of its own, so that the verifier walks it once.
-__noinline int packet_extensions(struct xdp_md *ctx)
+// Walks IPv6 extension headers from `transport` on; moves transport and protocol to what follows them.  `quoted`: of
+// the packet that an ICMP error quotes.  A function of its own, so that the verifier walks it once.
+__noinline int packet_extensions(struct xdp_md *ctx, __u32 quoted)
 {
   struct packet_copy copy;
   struct ps_packet *p = packet_scratch();
   if (!p)
     return PS_REASON_MALFORMED;
-  struct ps_datagram *d = &p->outer;
+  struct ps_datagram *d = quoted ? &p->quoted : &p->outer;
   __u32 at = d->transport;
   __u8 next = d->protocol;
   for (int i = 0; i < PACKET_EXTENSIONS && packet_is_extension(next); i++) {
@@ -195,16 +198,20 @@ __noinline int packet_extensions(struct xdp_md *ctx)
   return packet_is_extension(next) ? PS_REASON_MALFORMED : PS_REASON_NONE;
 }
 
-static __always_inline enum ps_reason packet_ipv6(struct xdp_md *ctx, struct ps_packet *p, __u32 at)
+static __always_inline enum ps_reason packet_ipv6(struct xdp_md *ctx, struct ps_packet *p, struct ps_datagram *d,
+                                                  __u32 at, __u32 quoted)
 {
-  struct ps_datagram *d = &p->outer;
   struct packet_copy copy;
   const struct packet_ipv6 *ip = packet_header(ctx, at, sizeof *ip, &copy);
   if (!ip)
     return PS_REASON_MALFORMED;
-  const __u32 end = at + sizeof *ip + bpf_ntohs(ip->payload_length);
-  if (*(const __u8 *)ip >> 4 != 6 || !packet_holds(ctx, p, end))
+  __u32 end = at + sizeof *ip + bpf_ntohs(ip->payload_length);
+  if (*(const __u8 *)ip >> 4 != 6)
     return PS_REASON_MALFORMED;
+  if (!(quoted ? at + sizeof *ip <= quoted : packet_holds(ctx, p, end)))
+    return PS_REASON_MALFORMED;
+  if (quoted && end > quoted)
+    end = quoted;
   d->address[PS_SOURCE].hi = bpf_be64_to_cpu(ip->source[0]);
   d->address[PS_SOURCE].lo = bpf_be64_to_cpu(ip->source[1]);
   d->address[PS_DESTINATION].hi = bpf_be64_to_cpu(ip->destination[0]);
@@ -218,7 +225,7 @@ static __always_inline enum ps_reason packet_ipv6(struct xdp_md *ctx, struct ps_
   d->protocol = ip->next_header;
   d->hop_limit = ip->hop_limit;
   d->flags = PS_IPV6;
-  return packet_is_extension(d->protocol) ? packet_extensions(ctx) : PS_REASON_NONE;
+  return packet_is_extension(d->protocol) ? packet_extensions(ctx, quoted != 0) : PS_REASON_NONE;
 }
 
 static __always_inline enum ps_reason packet_datagram(struct xdp_md *ctx, struct ps_packet *p, __be16 type, __u32 at)
@@ -228,9 +235,9 @@ static __always_inline enum ps_reason packet_datagram(struct xdp_md *ctx, struct
   d->port[PS_SOURCE] = 0;
   d->port[PS_DESTINATION] = 0;
   if (type == bpf_htons(ETH_P_IP))
-    reason = packet_ipv4(ctx, p, at);
+    reason = packet_ipv4(ctx, p, d, at, 0);
   else if (type == bpf_htons(ETH_P_IPV6))
-    reason = packet_ipv6(ctx, p, at);
+    reason = packet_ipv6(ctx, p, d, at, 0);
   else
     return PS_REASON_NOT_IP;
   if (reason || d->flags & PS_LATER_FRAGMENT)

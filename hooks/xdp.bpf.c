@@ -1,8 +1,9 @@
 // The ingress of an interface: the order of stages and nothing else.
+#include "bpf/quote.bpf.h"
 #include "features/sets/contains.bpf.h"
 #include "features/policy/stage.bpf.h"
 
-SEC("xdp.frags")
+SEC("xdp")
 int penstock_xdp(struct xdp_md *ctx)
 {
   struct ps_packet *p = packet_scratch();
@@ -19,6 +20,8 @@ int penstock_xdp(struct xdp_md *ctx)
   default:
     break;
   }
+  if (core_const.quotes && p->outer.flags & PS_QUOTES)
+    packet_quoted(ctx);
   if (policy_const.count)
     return policy_stage(ctx, p);
   count(hook_const.slot_no_policy, p->length);

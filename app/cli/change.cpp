@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "app/guard.h"
 #include "core/base/diagnostic.h"
 #include "core/config/duration.h"
 #include "features/sets/elements.h"
@@ -14,11 +15,11 @@ namespace penstock {
 
 using namespace std::chrono_literals;
 
-Result<Turn> take_turn(const Invocation& in) {
+Result<Turn> take_turn(const Invocation& in, std::chrono::milliseconds patience) {
   Turn turn;
   TRY_ASSIGN(turn.instance, Instance::named(in.globals.instance));
   TRY(ensure_bpffs());
-  TRY_ASSIGN(turn.lock, Lock::take(turn.instance, 10s, [&](const std::string& holder) {
+  TRY_ASSIGN(turn.lock, Lock::take(turn.instance, patience, [&](const std::string& holder) {
                in.out.warn(Diagnostic{fmt::format("waiting for {}", holder)});
              }));
   TRY_ASSIGN(turn.settled, settle(turn.instance));
@@ -60,12 +61,14 @@ Json plan_json(const Prepared& prepared) {
                        {"subject", a.subject}, {"text", a.text}, {"impact", a.impact}, {"undo", a.undo}});
   Json warnings = Json::array();
   for (const Diagnostic& d : prepared.warnings) warnings.push_back(diagnostic_json(d));
+  for (const Diagnostic& d : prepared.plan.fallbacks) warnings.push_back(diagnostic_json(d));
   Json risks = Json::array();
   for (const Risk& r : prepared.risks) risks.push_back({{"risk", r.name}, {"lost", r.lost}, {"by", r.by}, {"at", r.at.text()}});
   return {{"empty", prepared.plan.empty()},
           {"running", prepared.running.state.generation},
           {"next", prepared.change.revision.number},
           {"actions", std::move(actions)},
+          {"notes", prepared.plan.notes},
           {"risks", std::move(risks)},
           {"tests_passed", prepared.tests_passed},
           {"warnings", std::move(warnings)}};
@@ -82,6 +85,7 @@ std::string plan_text(const Output& out, const Prepared& prepared) {
   }
   for (const Risk& r : prepared.risks)
     text += fmt::format("  {} {:<{}}  {}: {} ({})\n", out.styled(Style::bad, "!"), "risk", width, r.name, r.lost, r.at.known() ? r.by + ", " + r.at.text() : r.by);
+  for (const std::string& note : prepared.plan.notes) text += fmt::format("  {}\n", out.styled(Style::dim, "note: " + note));
   if (prepared.tests_passed) text += fmt::format("  {} test{} of the file passed\n", prepared.tests_passed, prepared.tests_passed == 1 ? "" : "s");
   return text;
 }
@@ -131,6 +135,7 @@ Result<ApplyOptions> read_apply_options(const Invocation& in) {
 }
 
 int apply_prepared(const Invocation& in, const Instance& instance, Prepared& prepared, const ApplyOptions& options) {
+  const auto judged = judge(prepared);
   for (const Diagnostic& d : prepared.warnings) in.out.warn(d);
   Json result = plan_json(prepared);
   if (prepared.plan.empty()) {
@@ -140,11 +145,10 @@ int apply_prepared(const Invocation& in, const Instance& instance, Prepared& pre
     in.out.json(result);
     return 0;
   }
-  if (auto judged = judge(prepared); !judged) {
+  if (!judged) {
     in.out.print(plan_text(in.out, prepared));
     return in.out.fail(judged.error());
   }
-  result = plan_json(prepared);
   in.out.print(plan_text(in.out, prepared));
   if (auto safe = require_accepted(prepared, options.accepted); !safe) {
     quote_source(safe.error(), prepared.config);
@@ -153,6 +157,7 @@ int apply_prepared(const Invocation& in, const Instance& instance, Prepared& pre
 
   const uint64_t number = prepared.change.revision.number;
   if (!prepared.plan.reload) {
+    if (auto done = change_settings(instance, prepared.change.settings); !done) return in.out.fail(done.error());
     if (prepared.plan.attach) {  // settle() has attached what came back; what is left is to detach or attach for good
       std::vector<Fd> programs;
       std::vector<Wanted> wanted;
@@ -179,6 +184,13 @@ int apply_prepared(const Invocation& in, const Instance& instance, Prepared& pre
   auto loaded = load_candidate(instance, prepared);
   if (!loaded) return in.out.fail(loaded.error());
   prepared.change.confirm = options.confirm;
+  if (options.confirm && !prepared.change.settings.empty()) {
+    if (auto guarded = start_guard(instance); !guarded) {
+      Diagnostic d = guarded.error().diagnostics.front();
+      d.hint = "if nobody confirms, the next command puts the settings of devices back";
+      in.out.warn(d);
+    }
+  }
   auto applied = carry_out(instance, prepared.change, *loaded);
   if (!applied) return in.out.fail(applied.error());
   for (const Diagnostic& d : applied->warnings) {

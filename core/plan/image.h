@@ -1,34 +1,14 @@
 // What the compiler makes of a file: programs with their constants, tables, attachments.  Plain data, no system calls.
 #pragma once
-#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <map>
-#include <span>
 #include <string>
-#include <type_traits>
 #include <vector>
 
+#include "core/base/bytes.h"
 #include "core/plan/slots.h"
 
 namespace penstock {
-
-using Bytes = std::vector<std::byte>;
-
-template <class T>
-Bytes bytes_of(const T& value) {
-  static_assert(std::is_trivially_copyable_v<T>);
-  Bytes out(sizeof value);
-  std::memcpy(out.data(), &value, sizeof value);
-  return out;
-}
-template <class T>
-Bytes bytes_of(const std::vector<T>& values) {
-  static_assert(std::is_trivially_copyable_v<T>);
-  Bytes out(values.size() * sizeof(T));
-  if (!out.empty()) std::memcpy(out.data(), values.data(), out.size());
-  return out;
-}
 
 // The content of one map of the generation, an array of `data.size() / value_size` entries (at least one).
 struct TableImage {
@@ -45,6 +25,7 @@ struct HookImage {
   std::vector<std::string> match;     // patterns of device names
   std::string mode;                   // "auto", "native", "generic", "offload"
   std::string object = "xdp";         // which hooks/*.bpf.c
+  bool raw = false;                   // for devices whose frames begin with the IP header (tun, wireguard, ppp)
   std::map<std::string, Bytes> constants;  // by symbol in .rodata; absent symbols stay zero
   Location at;
 };

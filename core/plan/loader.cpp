@@ -50,6 +50,9 @@ Result<Loaded> load_image(const Image& image, const LoadOptions& options) {
   for (const HookImage& hook : image.hooks) {
     TRY_ASSIGN(Object object, Object::open(hook.object, level));
     ps_core_const core = options.core;
+    core.no_ethernet = hook.raw || options.core.no_ethernet;
+    if (core.linear) object.without_frags();
+    core.linear = !object.frags();
     core.counter_lanes = counter_lanes();
     if (const auto counters = shared.find("counters"); counters != shared.end()) {
       TRY_ASSIGN(const bpf_map_info info, map_info(counters->second));

@@ -1,6 +1,5 @@
 // Is an address of the packet in a set: the elements of the file and those of run time together.
 #pragma once
-#include "bpf/clock.h"
 #include "bpf/state.bpf.h"
 #include "features/sets/constants.h"
 #include "features/sets/lookup.bpf.h"
