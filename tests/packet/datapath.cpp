@@ -77,9 +77,11 @@ Result<model::Outcome> Datapath::run(std::span<const uint8_t> frame, size_t line
 
   // Padding in fragments is not counted: of a frame whose datagram ends in its first piece, that piece is.
   size_t bytes = frame.size();
-  if (linear) {
+  constexpr size_t surely_one_piece = 3000;
+  if (linear || frame.size() > surely_one_piece) {
     TRY_ASSIGN(const ps_packet packet, parsed());
-    if (packet.length == linear && packet.outer.end <= linear) bytes = linear;
+    const size_t first = linear ? linear : packet.length;
+    if (packet.length == first && packet.outer.end <= first && first > surely_one_piece * !linear) bytes = first;
   }
 
   model::Outcome outcome;
