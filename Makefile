@@ -2,29 +2,41 @@
 BUILD ?= build
 CONFIG ?= Release
 J ?= $(shell nproc)
+FUZZ_SECONDS ?= 60
 
-.PHONY: all setup build test demo bench clean fuzz test-long
+.PHONY: all help setup configure build test demo bench fuzz docs clean
 all: build
+
+help:                                   ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@echo "BUILD=folder  CONFIG=Release|Debug  J=jobs  (now: $(BUILD), $(CONFIG), $(J))"
 
 setup:                                  ## install the packages of packaging/packages.txt that are missing
 	@packaging/setup
 
-build: setup                            ## the binary: build/penstock
-	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=$(CONFIG) --log-level=WARNING
-	@cmake --build $(BUILD) -j $(J)
+configure: setup
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=$(CONFIG) -DFUZZ_SECONDS=$(FUZZ_SECONDS) --log-level=WARNING
 
-test: build                             ## every layer of the tests
+build: configure                        ## the program: build/penstock
+	@cmake --build $(BUILD) -j $(J) --target penstock
+
+demo: configure                         ## hold back a flood in a lab of network namespaces; KEEP=1 leaves the lab up
+	@cmake --build $(BUILD) -j $(J) --target penstock flood
+	@KEEP=$(KEEP) lab/demo $(BUILD)
+
+test: configure                         ## every layer of the tests; needs root
+	@cmake --build $(BUILD) -j $(J)
 	@tests/run $(BUILD)
 
-demo: build                             ## hold back a flood in a lab of network namespaces
-	@demo=1 KEEP=$(KEEP) lab/demo $(BUILD)
-
-bench: build                            ## the table of figures, and build/bench.json
+bench: configure                        ## the table of figures, and build/bench.json
+	@cmake --build $(BUILD) -j $(J)
 	@bench/run $(BUILD)
 
-fuzz: build                             ## each fuzzer for FUZZ_SECONDS (60)
-	@cmake -S . -B $(BUILD) -DFUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) --log-level=WARNING
+fuzz: configure                         ## each fuzzer for FUZZ_SECONDS (60)
 	@cmake --build $(BUILD) -j 1 --target fuzz
 
-clean:
+docs: configure                         ## docs/reference.md, and penstock(1), node.yaml(5) and the schema in build/docs
+	@cmake --build $(BUILD) -j $(J) --target docs
+
+clean:                                  ## remove the build folder
 	@rm -rf $(BUILD)

@@ -58,13 +58,13 @@ std::map<std::string, Part> parts_of(const Config& config) {
   }
   for (const Set& s : config.sets)
     parts["set " + s.name] = {digest(s.prefixes) + (s.counters ? " counters" : ""), s.at,
-                              count_text(s.prefixes.size()) + " elements"};
+                              count_text(s.prefixes.size()) + (s.prefixes.size() == 1 ? " element" : " elements")};
   for (const Policy& p : config.policies) {
     std::string order;
     for (const Attach& a : p.attach) order += a.interface + ",";
     for (const Rule& r : p.rules) order += r.name + ",";
     parts["policy " + p.name] = {digest(fmt::format("{} {} {}", order, static_cast<int>(p.mode), text_of(p.default_action))), p.at,
-                                 fmt::format("{} rules, default {}{}", p.rules.size(), text_of(p.default_action), p.mode == Mode::audit ? ", audit" : "")};
+                                 fmt::format("{} rule{}, default {}{}", p.rules.size(), p.rules.size() == 1 ? "" : "s", text_of(p.default_action), p.mode == Mode::audit ? ", audit" : "")};
     for (const Rule& r : p.rules)
       parts[fmt::format("rule {}/{}", p.name, r.name)] = {
           digest(fmt::format("{};{};{};{};{};{};{}", text_of(r.from), text_of(r.to), r.proto ? *r.proto : -1, text_of(r.from_port), text_of(r.to_port), r.socket, text_of(r.action))),
@@ -92,9 +92,13 @@ Result<Image> compile(const Config& config, const Known& known) {
   std::vector<std::string> interfaces;
   for (const Interface& i : config.interfaces) interfaces.push_back(i.name);
   // Every named set has a table, used by a rule or not: run-time commands find it.
-  for (const Set& s : config.sets) registry.named(s.name);
+  for (const Set& s : config.sets) {
+    registry.named(s.name);
+    if (s.counters) registry.count_hits(s.name);
+  }
   TRY_ASSIGN(PolicyTables policies, compile_policies(config.policies, interfaces, known.rule_entries, registry, slots));
-  TRY_ASSIGN(CompiledSets sets, compile_sets(registry.used(), config.sets));
+  TRY_ASSIGN(CompiledSets sets, compile_sets(registry.used(), config.sets, known.sets));
+  image.sizes = std::move(sets.sizes);
   image.tables = std::move(policies.tables);
   for (TableImage& table : sets.tables) image.tables.push_back(std::move(table));
   image.sets = std::move(sets.sets);
@@ -114,6 +118,7 @@ Result<Image> compile(const Config& config, const Known& known) {
     hook.at = interface.at;
     hook.constants["hook_const"] = bytes_of(constants);
     hook.constants["policy_const"] = bytes_of(policies.hooks[i]);
+    hook.constants["set_const"] = bytes_of(sets.constants);
     image.hooks.push_back(std::move(hook));
   }
   image.slots = slots.used();

@@ -23,4 +23,16 @@ Result<Config> load_config(const std::string& path) {
   return load_config_text(path, std::move(text));
 }
 
+void quote_source(Error& error, const Config& config) {
+  for (Diagnostic& d : error.diagnostics) {
+    if (d.at.file != config.file || d.at.line == 0 || !d.source_line.empty()) continue;
+    size_t start = 0;
+    for (uint32_t line = 1; line < d.at.line && start != std::string::npos; ++line) {
+      const size_t end = config.text.find('\n', start);
+      start = end == std::string::npos ? end : end + 1;
+    }
+    if (start != std::string::npos) d.source_line = config.text.substr(start, config.text.find('\n', start) - start);
+  }
+}
+
 }  // namespace penstock

@@ -30,4 +30,7 @@ Result<Config> load_config(const std::string& path);
 // `copies`: the folder of a kept revision's set files, read in the place of those that the text names.
 Result<Config> load_config_text(const std::string& path, std::string text, const std::string& copies = {});
 
+// Fills the source line of diagnostics that point into the file but were made after it was read.
+void quote_source(Error& error, const Config& config);
+
 }  // namespace penstock

@@ -7,12 +7,15 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "core/kernel/device.h"
 #include "core/kernel/links.h"
 #include "core/kernel/objects.h"
+#include "core/kernel/xdp_features.h"
+#include "core/plan/instance.h"
 
 namespace penstock {
 namespace {
@@ -87,6 +90,21 @@ std::string program_name(uint32_t id) {
   return info ? info->name : "";
 }
 
+// The instance whose link holds this program on the device; empty where none has it pinned.
+std::string instance_of(uint32_t ifindex, uint32_t program) {
+  const auto any = Instance::named("default");
+  if (!any) return {};
+  std::error_code error;
+  const std::filesystem::path all = std::filesystem::path(any->bpf).parent_path();
+  for (std::filesystem::directory_iterator it(all, error), end; !error && it != end; it.increment(error)) {
+    const auto link = open_pin(it->path().string() + fmt::format("/links/xdp-{}", ifindex));
+    if (!link) continue;
+    const auto info = link_info(link->get());
+    if (info && info->program == program) return it->path().filename();
+  }
+  return {};
+}
+
 void check_xdp(Checks& out, const Device& device) {
   const std::string name = device.name + " xdp";
   const auto attached = query_xdp(device.ifindex);
@@ -95,8 +113,10 @@ void check_xdp(Checks& out, const Device& device) {
   } else if (attached->program == 0) {
     out.push_back({Health::ok, name, "free"});
   } else if (is_ours(program_name(attached->program))) {
+    const std::string instance = instance_of(device.ifindex, attached->program);
     out.push_back({attached->mode == XdpAttach::native ? Health::ok : Health::warn, name,
-                   fmt::format("penstock's program {}, {}", attached->program, attach_name(attached->mode)),
+                   fmt::format("penstock's program {}, {}, {}", attached->program, attach_name(attached->mode),
+                               instance.empty() ? "of no instance that runs" : "of instance " + instance),
                    attached->mode == XdpAttach::native ? "" : "generic XDP costs several times more; `xdp: native` shows why the driver refuses"});
   } else {
     out.push_back({Health::fail, name, fmt::format("taken by {}", describe_program(attached->program)),
@@ -111,21 +131,42 @@ void check_tc(Checks& out, const Device& device) {
     out.push_back({Health::warn, name, programs.error().message()});
     return;
   }
-  std::string order;
-  for (const TcProgram& p : *programs)
-    order += fmt::format("{}{} {}: {} `{}`", order.empty() ? "" : ", then ", p.tcx ? "tcx" : "filter", p.ingress ? "ingress" : "egress", p.id, p.name);
-  if (!order.empty()) out.push_back({Health::ok, name, "behind XDP run " + order});
+  const std::string order = tc_order_text(*programs);
+  if (!order.empty()) out.push_back({Health::ok, name, "behind XDP " + order});
 }
 
 // Offloads that act before XDP.
 void check_offloads(Checks& out, const Device& device, const DeviceInfo& info) {
-  const auto off = [&](std::optional<bool> active, const char* feature, const char* harm) {
-    if (active.value_or(false))
-      out.push_back({Health::warn, device.name + " " + feature, harm, fmt::format("ethtool -K {} {} off", device.name, feature)});
-  };
-  off(info.lro, "lro", "merges frames before XDP sees them");
-  off(info.gro_hw, "rx-gro-hw", "merges frames before XDP sees them");
-  off(info.vlan_strip, "rx-vlan-offload", "takes VLAN tags away before XDP sees them");
+  for (const Offload& o : info.offloads) {
+    if (!o.on) continue;
+    const char* harm = o.tags ? "takes VLAN tags away before XDP sees them" : "merges frames before XDP sees them";
+    if (o.fixed)
+      out.push_back({Health::warn, device.name + " " + o.name, fmt::format("{}, and the driver does not let it be switched off", harm),
+                     "turn it off where it is made: in the hypervisor or in the driver's parameters"});
+    else
+      out.push_back({Health::warn, device.name + " " + o.name, harm, fmt::format("apply switches it off, and on again at the end; by hand: ethtool -K {} {} off", device.name, o.name)});
+  }
+  if (info.driver == "veth")
+    out.push_back({Health::ok, device.name + " tags", "VLAN tags that its peer's stack pushes reach XDP only if the peer has `tx-vlan-offload off`"});
+}
+
+// Which kinds of XDP the driver offers, before any attach.
+void check_modes(Checks& out, const Device& device, const DeviceInfo& info) {
+  const std::string name = device.name + " modes";
+  const auto offers = xdp_features(device);
+  if (!offers) {
+    out.push_back({Health::ok, name, "this kernel does not tell before an attach (6.3 and later do)"});
+  } else if (offers->native) {
+    std::string text = "native";
+    if (offers->fragments) text += ", frames in several pieces";
+    if (offers->redirect) text += ", redirects";
+    if (offers->transmit) text += ", takes redirected frames";
+    if (offers->hardware) text += ", offload";
+    out.push_back({Health::ok, name, text});
+  } else {
+    out.push_back({Health::warn, name, "generic only", info.driver == "veth" ? "generic XDP costs several times more; a veth gets native XDP with as many receive queues as its peer has for sending"
+                                                                           : "generic XDP costs several times more"});
+  }
 }
 
 void check_device(Checks& out, const Device& device) {
@@ -137,7 +178,7 @@ void check_device(Checks& out, const Device& device) {
   constexpr uint32_t page_limit = 3506, frame_limit = 9000;
   std::string finding = fmt::format("driver {}, mtu {}, {}", info->driver.empty() ? "none" : info->driver, info->mtu, info->up ? "up" : "down");
   if (info->channels) finding += fmt::format(", {} receive queue{}", *info->channels, *info->channels == 1 ? "" : "s");
-  if (!info->ethernet) finding += ", no Ethernet header";
+  if (!device.ethernet) finding += ", no Ethernet header";
   if (info->driver.empty())
     out.push_back({Health::warn, device.name, finding, "without a driver of its own only generic XDP is possible"});
   else
@@ -147,6 +188,7 @@ void check_device(Checks& out, const Device& device) {
   else if (info->mtu > page_limit && device.name != "lo")
     out.push_back({Health::warn, device.name + " mtu", fmt::format("{}: a driver that cannot split frames refuses native XDP above some {}", info->mtu, page_limit),
                    fmt::format("if the attach fails: ip link set dev {} mtu {}", device.name, page_limit)});
+  check_modes(out, device, *info);
   check_offloads(out, device, *info);
   check_xdp(out, device);
   check_tc(out, device);

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "core/config/reader.h"
+#include "features/sets/elements.h"
 
 namespace penstock {
 namespace {
@@ -74,11 +75,16 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   known.slots = revisions.known_slots();
   TRY_ASSIGN(const Level level, kernel_level());
   if (level != Level::may_goto) known.rule_entries = level == Level::atomics ? PS_RULES_MAX_atomics : PS_RULES_MAX_basic;
-  TRY_ASSIGN(out.change.image, compile(out.config, known));
   TRY_ASSIGN(out.running, observe(instance));
+  // Confirmed, then cut off: the next command finishes it, and it is what runs already.
+  if (out.running.transaction && out.running.transaction->confirmed()) out.running.state.generation = out.running.transaction->to;
+  TRY_ASSIGN(known.sets, read_known_sets(instance, out.running, out.config.sets));
+  TRY_ASSIGN(out.change.image, compile(out.config, known));
   if (out.running.state.generation != 0)
     if (auto current = revisions.read(out.running.state.generation)) out.current = std::move(*current);
 
+  const std::vector<Device> devices = list_devices();
+  add_raw_hooks(out.change.image.hooks, devices, out.current ? out.current->hooks : std::vector<HookImage>{});
   const Image& image = out.change.image;
   next.number = next_number(instance, out.running);
   next.generation = next.number;
@@ -92,7 +98,13 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   for (const TableImage& table : image.tables) next.structures[table.map] = table.structure;
   next.digests = digests_of(image);
 
-  TRY_ASSIGN(out.attachments, attachments_of(image.hooks, list_devices()));
+  TRY_ASSIGN(out.attachments, attachments_of(image.hooks, devices));
+  TRY_ASSIGN(const Facts facts, facts_of(instance, out.attachments, out.running));
+  for (const Attachment& a : out.attachments) {
+    const auto at = facts.devices.find(a.device.ifindex);
+    const auto named = std::ranges::find(out.config.interfaces, image.hooks[a.hook].interface, &Interface::name);
+    TRY(require_offload(a, at == facts.devices.end() ? nullptr : &at->second, named->xdp_at));
+  }
   bool file_changed = !out.current;
   if (out.current) {
     // The newest revision of this generation holds the text that was applied last.
@@ -102,16 +114,34 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
     auto text = read_text(revisions.file(newest));
     file_changed = !text || *text != out.change.config;
   }
-  out.plan = make_plan(image, next.digests, out.current, out.running, out.attachments, file_changed);
+  out.plan = make_plan(image, next.digests, out.current, out.running, out.attachments, file_changed, facts);
+  for (Setting& s : out.plan.settings) s.since = out.plan.reload ? next.generation : out.running.state.generation;
+  out.change.settings = out.plan.settings;
+  out.warnings.insert(out.warnings.end(), out.plan.warnings.begin(), out.plan.warnings.end());
   for (const HookImage& hook : image.hooks) {
     const bool any = std::any_of(out.attachments.begin(), out.attachments.end(), [&](const Attachment& a) { return image.hooks[a.hook].interface == hook.interface; });
-    if (any) continue;
+    if (any || hook.raw) continue;
     Diagnostic d{fmt::format("interface {} matches no device of this machine now", hook.interface)};
     d.at = hook.at;
     d.hint = "it is attached by the next command after the device appears";
     out.warnings.push_back(std::move(d));
   }
   return out;
+}
+
+Result<> judge(Prepared& prepared) {
+  if (!prepared.plan.reload) return {};
+  const Image& image = prepared.change.image;
+  auto passed = require_tests(prepared.config, image);
+  if (!passed) {
+    quote_source(passed.error(), prepared.config);
+    return Failure(std::move(passed).error());
+  }
+  prepared.tests_passed = *passed;
+  TRY_ASSIGN(Risks risks, find_risks(prepared.config, image, prepared.attachments));
+  prepared.risks = std::move(risks.found);
+  prepared.warnings.insert(prepared.warnings.end(), risks.warnings.begin(), risks.warnings.end());
+  return {};
 }
 
 Result<Loaded> load_candidate(const Instance& instance, const Prepared& prepared) {
@@ -127,7 +157,9 @@ Result<Loaded> load_candidate(const Instance& instance, const Prepared& prepared
     }
   }
   for (const auto& [name, map] : shared) options.shared[name] = map.get();
-  return load_image(prepared.change.image, options);  // libbpf keeps duplicates of shared descriptors
+  TRY_ASSIGN(Loaded loaded, load_image(prepared.change.image, options));  // libbpf keeps duplicates of shared descriptors
+  TRY(restore_elements(instance, prepared.change.image, prepared.change.revision.generation, loaded));
+  return loaded;
 }
 
 }  // namespace penstock

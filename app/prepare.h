@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "app/compile.h"
+#include "app/risks.h"
 #include "core/plan/loader.h"
 #include "core/plan/plan.h"
 #include "core/plan/transaction.h"
@@ -19,11 +20,17 @@ struct Prepared {
   std::optional<Revision> current;      // of the generation that runs
   std::vector<Attachment> attachments;
   Plan plan;
+  std::vector<Risk> risks;              // filled by judge()
+  size_t tests_passed = 0;              // likewise
   std::vector<Diagnostic> warnings;
 };
 
 // Reads, compiles and plans `file`; or, with `revision`, what that revision kept.
 Result<Prepared> prepare(const Instance& instance, const std::string& file, std::optional<uint64_t> revision = {});
+
+// Runs the file's tests and finds the risks, on programs loaded for that alone: nothing is attached.  An error is a test
+// that failed, or programs that the kernel refuses.  Does nothing when the plan loads nothing new.
+Result<> judge(Prepared& prepared);
 
 // Loads the candidate: state shared with what runs, tables that did not change taken over.
 Result<Loaded> load_candidate(const Instance& instance, const Prepared& prepared);

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
+#include "bpf/hook.h"
 #include "core/net/packet_text.h"
 
 namespace penstock {
@@ -57,10 +59,23 @@ Result<const Loaded*> Replay::loaded(bool raw) {
   return &*raw_;
 }
 
+Judged Replay::malformed(size_t hook, std::span<const uint8_t> packet) const {
+  ps_hook_const constants{};
+  if (const auto bytes = image_->hooks[hook].constants.find("hook_const"); bytes != image_->hooks[hook].constants.end())
+    std::memcpy(&constants, bytes->second.data(), std::min(sizeof constants, bytes->second.size()));
+  Judged judged;
+  judged.verdict = static_cast<ps_verdict>(constants.malformed);
+  judged.decided = constants.slot_malformed < slots_.size() ? slots_[constants.slot_malformed] : nullptr;
+  judged.bytes.assign(packet.begin(), packet.end());
+  return judged;
+}
+
 Result<Judged> Replay::run(size_t hook, std::span<const uint8_t> packet, bool raw, uint64_t now) {
   TRY_ASSIGN(const Loaded* programs, loaded(raw));
   if (hook >= programs->objects.size()) return fail("no such hook");
-  // Frames too short for the kernel's test run are filled with zeros: too short for an IP header all the same.
+  if (packet.size() < least_frame && !raw) return malformed(hook, packet);
+  // A raw packet too short for the test run is filled with zeros behind its end: its IP header, of 20 bytes at least, is
+  // cut off all the same, so the programs find it malformed (or of no IP version) as they would without.
   std::vector<uint8_t> padded;
   std::span<const uint8_t> in = packet;
   if (in.size() < least_frame) {

@@ -25,6 +25,7 @@ class ReplayTarget {
  public:
   virtual ~ReplayTarget() = default;
   // `packet` arrives on hook number `hook` (of Image::hooks) at `now` (ns).  `raw`: it begins with the IP header.
+  // A frame shorter than an Ethernet header is malformed without running anything: the kernel runs none that short.
   virtual Result<Judged> run(size_t hook, std::span<const uint8_t> packet, bool raw, uint64_t now) = 0;
 };
 
@@ -43,6 +44,7 @@ class Replay final : public ReplayTarget {
 
  private:
   Result<const Loaded*> loaded(bool raw);
+  Judged malformed(size_t hook, std::span<const uint8_t> packet) const;
 
   const Image* image_ = nullptr;
   World world_ = World::replay;

@@ -2,8 +2,6 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -22,40 +20,12 @@
 namespace penstock {
 namespace {
 
-constexpr size_t most_connections = 1024;
+constexpr ptrdiff_t ethernet_header = 14;
 
 std::string endpoint(const Address& a, uint16_t port) { return a.is_v4() ? fmt::format("{}:{}", a.text(), port) : fmt::format("[{}]:{}", a.text(), port); }
 
-struct OwnAddress {
-  std::string device;
-  Address address;
-  unsigned length = 128;  // of the 128 bits
-};
-
 bool is_link_local(const Address& a) { return a.hi >> 54 == 0xfe80 >> 6; }
-
-std::optional<Address> address_of(const sockaddr* a) {
-  if (!a) return {};
-  if (a->sa_family == AF_INET) return Address::v4(ntohl(reinterpret_cast<const sockaddr_in*>(a)->sin_addr.s_addr));
-  if (a->sa_family == AF_INET6) return Address::v6(reinterpret_cast<const sockaddr_in6*>(a)->sin6_addr.s6_addr);
-  return {};
-}
-
-std::vector<OwnAddress> own_addresses() {
-  std::vector<OwnAddress> out;
-  ifaddrs* list = nullptr;
-  if (getifaddrs(&list) != 0) return out;
-  for (const ifaddrs* i = list; i; i = i->ifa_next) {
-    const auto address = address_of(i->ifa_addr);
-    if (!address) continue;
-    unsigned length = 128;
-    if (address->is_v4() && i->ifa_netmask)
-      length = 96 + static_cast<unsigned>(__builtin_popcount(reinterpret_cast<const sockaddr_in*>(i->ifa_netmask)->sin_addr.s_addr));
-    out.push_back({i->ifa_name, *address, length});
-  }
-  freeifaddrs(list);
-  return out;
-}
+bool is_loopback(const Address& a) { return a.is_v4() ? a.lo >> 24 == 0xffff7f : a == Address{0, 1}; }
 
 std::vector<Address> resolvers() {
   std::vector<Address> out;
@@ -73,60 +43,94 @@ std::vector<Address> resolvers() {
   return out;
 }
 
-// A UDP socket that waits for an answer of `server`; where it is bound.
+// A UDP socket of ours that an answer would come to, bound to `own` and any free port.
 struct Asker {
   Fd fd;
-  Address local;
   uint16_t port = 0;
 };
-std::optional<Asker> ask(const Address& server, uint16_t port) {
-  Asker asker;
-  asker.fd = Fd(::socket(server.is_v4() ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+Result<Asker> listen_on(const Address& own) {
   sockaddr_storage storage{};
   socklen_t size = sizeof(sockaddr_in);
-  const auto wire = server.wire();
-  if (server.is_v4()) {
-    auto* to = reinterpret_cast<sockaddr_in*>(&storage);
-    to->sin_family = AF_INET;
-    to->sin_port = htons(port);
-    std::memcpy(&to->sin_addr, wire.data() + 12, 4);
+  const auto wire = own.wire();
+  storage.ss_family = own.is_v4() ? AF_INET : AF_INET6;
+  if (own.is_v4()) {
+    std::memcpy(&reinterpret_cast<sockaddr_in*>(&storage)->sin_addr, wire.data() + 12, 4);
   } else {
-    auto* to = reinterpret_cast<sockaddr_in6*>(&storage);
-    to->sin6_family = AF_INET6;
-    to->sin6_port = htons(port);
-    std::memcpy(&to->sin6_addr, wire.data(), 16);
+    std::memcpy(&reinterpret_cast<sockaddr_in6*>(&storage)->sin6_addr, wire.data(), 16);
     size = sizeof(sockaddr_in6);
   }
-  // Connecting a UDP socket sends nothing; it chooses the address and port that an answer comes to.
-  if (!asker.fd || ::connect(asker.fd.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0) return {};
-  size = sizeof storage;
-  if (::getsockname(asker.fd.get(), reinterpret_cast<sockaddr*>(&storage), &size) != 0) return {};
-  asker.local = *address_of(reinterpret_cast<sockaddr*>(&storage));
-  asker.port = ntohs(storage.ss_family == AF_INET ? reinterpret_cast<sockaddr_in*>(&storage)->sin_port : reinterpret_cast<sockaddr_in6*>(&storage)->sin6_port);
+  Asker asker;
+  asker.fd = Fd(::socket(storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!asker.fd || ::bind(asker.fd.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0 ||
+      ::getsockname(asker.fd.get(), reinterpret_cast<sockaddr*>(&storage), &size) != 0)
+    return fail_errno(fmt::format("cannot bind a socket to {}", own.text()), errno);
+  asker.port = ntohs(own.is_v4() ? reinterpret_cast<sockaddr_in*>(&storage)->sin_port : reinterpret_cast<sockaddr_in6*>(&storage)->sin6_port);
   return asker;
 }
 
+// Does a rule let UDP answers of `port` in?  Then the file knows its servers better than we could guess them.
+bool names_answers(const Config& config, uint16_t port) {
+  for (const Policy& policy : config.policies)
+    for (const Rule& rule : policy.rules) {
+      if (rule.action != Action::accept || rule.proto != IPPROTO_UDP || rule.from_port.any()) continue;
+      const bool within = std::ranges::any_of(rule.from_port.ranges, [&](const PortRange& r) { return r.first <= port && port <= r.last; });
+      if (within != rule.from_port.negate) return true;
+    }
+  return false;
+}
+
+// What the host tells of itself; what it does not tell is a warning.
+struct Host {
+  std::vector<TcpSocket> sockets;
+  std::set<uint64_t> sshd;
+  std::vector<OwnAddress> addresses;
+  std::vector<Router> routers;
+  Carriers carriers;
+};
+
 class Finder {
  public:
-  Finder(const std::vector<Attachment>& attachments, ReplayTarget& target) : attachments_(attachments), target_(target) {}
+  Finder(const std::vector<Attachment>& attachments, ReplayTarget& target) : attachments_(attachments), target_(target) {
+    read("the connections of this host", tcp_sockets(), host_.sockets);
+    HeldSockets held;
+    read("who owns the connections of this host", sockets_of({"sshd", "sshd-session", "sshd-auth"}), held);
+    if (held.unreadable)
+      unjudged("every SSH connection", Error(fmt::format("{} process{} of sshd may not be looked into", held.unreadable, held.unreadable == 1 ? "" : "es")));
+    host_.sshd = std::move(held.inodes);
+    read("answers to this host's own addresses", own_addresses(), host_.addresses);
+    read("what routers send", routers(), host_.routers);
+    read("what arrives through bridges, bonds and VLANs", device_carriers(), host_.carriers);
+  }
 
-  std::vector<Risk> risks;
+  Risks risks;
+
+  // Is what arrives on device `upper` judged by `way`?
+  bool carries(const Attachment& way, uint32_t upper) const {
+    const auto lower = host_.carriers.find(upper);
+    return upper == way.device.ifindex || (lower != host_.carriers.end() && lower->second.contains(way.device.ifindex));
+  }
 
   // The attachments that judge what comes from `peer`; none where it is reached by other devices.  A link-local address
-  // may be behind any device: all are meant.
-  std::vector<const Attachment*> ways_of(const Address& peer, Address* own = nullptr) const {
-    const bool anywhere = is_link_local(peer);
-    const auto route = anywhere ? Result<Route>(Route{}) : route_to(peer);
-    if (!route) return {};
-    if (own) *own = route->source;
+  // may be behind any device, and so may one whose way is not known: all are meant.
+  std::vector<const Attachment*> ways_of(const Address& peer, const std::string& what, Address* own = nullptr) {
+    std::optional<Route> route;
+    bool anywhere = is_link_local(peer);
+    if (!anywhere) {
+      auto found = route_to(peer);
+      if (!found) unjudged(what, found.error());
+      if (found) route = *found;
+      anywhere = !route;
+    }
+    if (own && route) *own = route->source;
     std::vector<const Attachment*> out;
     for (const Attachment& a : attachments_)
-      if (anywhere || a.device.ifindex == route->ifindex) out.push_back(&a);
+      if (anywhere || carries(a, route->ifindex)) out.push_back(&a);
     return out;
   }
 
   Result<> try_packet(const char* risk, const Attachment& way, const std::string& packet, const std::string& what) {
-    TRY_ASSIGN(const auto frame, packet_from_text(packet));
+    TRY_ASSIGN(auto frame, packet_from_text(packet));
+    if (!way.device.ethernet) frame.erase(frame.begin(), frame.begin() + ethernet_header);  // the hook is a raw one
     TRY_ASSIGN(const Judged judged, target_.run(way.hook, frame, false, 0));
     if (judged.verdict == PS_PASS || judged.verdict == PS_TX || judged.verdict == PS_REDIRECT) return {};
     Risk found{risk, fmt::format("{} on {}", what, way.device.name), verdict_name(judged.verdict), {}};
@@ -137,117 +141,197 @@ class Finder {
       found.at = slot->at;
     }
     // One line is enough for what is lost in the same way (the ACK and the SYN of one connection).
-    const bool known = std::ranges::any_of(risks, [&](const Risk& r) { return r.name == found.name && r.lost == found.lost; });
-    if (!known) risks.push_back(std::move(found));
+    const bool known = std::ranges::any_of(risks.found, [&](const Risk& r) { return r.name == found.name && r.lost == found.lost; });
+    if (!known) risks.found.push_back(std::move(found));
     return {};
   }
 
-  Result<> ssh(const Config& config, const std::vector<TcpSocket>& sockets, const std::set<uint64_t>& sshd) {
+  Result<> ssh(const Config& config) {
     std::set<uint16_t> ports;
-    for (const TcpSocket& s : sockets)
-      if (s.listening && sshd.contains(s.inode)) ports.insert(s.local_port);
+    for (const TcpSocket& s : host_.sockets)
+      if (s.listening && host_.sshd.contains(s.inode)) ports.insert(s.local_port);
     if (ports.empty()) ports.insert(22);  // sshd may be started for each connection
-    for (const TcpSocket& s : sockets) {
-      if (s.listening || !sshd.contains(s.inode)) continue;
+    for (const TcpSocket& s : host_.sockets) {
+      if (s.listening || !host_.sshd.contains(s.inode) || is_loopback(s.remote)) continue;
       const std::string what = fmt::format("the SSH connection of {}", endpoint(s.remote, s.remote_port));
       const std::string path = fmt::format("tcp {} > {}", endpoint(s.remote, s.remote_port), endpoint(s.local, s.local_port));
       // A new connection comes from another port, so no socket knows it.
       const uint16_t other = s.remote_port == 65535 ? 65534 : static_cast<uint16_t>(s.remote_port + 1);
-      for (const Attachment* way : ways_of(s.remote)) {
+      for (const Attachment* way : ways_of(s.remote, what)) {
         TRY(try_packet("lose-ssh", *way, path + " ack", what));
         TRY(try_packet("lose-ssh", *way, fmt::format("tcp {} > {} syn", endpoint(s.remote, other), endpoint(s.local, s.local_port)),
                        fmt::format("new SSH connections of {}", s.remote.text())));
       }
     }
     for (const Address& peer : config.management) {
+      const std::string name = fmt::format("new SSH connections of the management address {}", peer.text());
       Address own;
-      for (const Attachment* way : ways_of(peer, &own))
-        for (const uint16_t port : own == Address{} ? std::set<uint16_t>{} : ports)
-          TRY(try_packet("lose-ssh", *way, fmt::format("tcp {} > {} syn", endpoint(peer, 40000), endpoint(own, port)),
-                       fmt::format("new SSH connections of the management address {} to port {}", peer.text(), port)));
+      const auto ways = ways_of(peer, name, &own);
+      for (const Attachment* way : ways) {
+        const auto to = own == Address{} ? own_address(*way, peer.is_v4()) : own;
+        if (!to) {
+          unjudged(fmt::format("{} on {}", name, way->device.name), Error("there is neither a route to it nor an address of its family"));
+          continue;
+        }
+        for (const uint16_t port : ports)
+          TRY(try_packet("lose-ssh", *way, fmt::format("tcp {} > {} syn", endpoint(peer, 40000), endpoint(*to, port)), fmt::format("{} to port {}", name, port)));
+      }
     }
     return {};
   }
 
-  Result<> discovery(const Attachment& way, const std::vector<OwnAddress>& addresses) {
-    Address own = *Address::parse("fe80::2");
-    for (const OwnAddress& a : addresses)
-      if (a.device == way.device.name && is_link_local(a.address)) own = a.address;
+  // Who speaks to this device: its router where one is known, else the address that most routers have.
+  Result<> discovery(const Attachment& way) {
+    const Address own = own_address(way, false, true).value_or(*Address::parse("fe80::2"));
     const Address group = {0xff02'0000'0000'0000ull, 0x0000'0001'ff00'0000ull | (own.lo & 0xff'ffff)};
-    TRY(try_packet("lose-nd", way, fmt::format("icmpv6 fe80::1 > {} neighbor-solicitation", group.text()), "neighbour solicitations (IPv6 does not work without)"));
-    TRY(try_packet("lose-nd", way, fmt::format("icmpv6 fe80::1 > {} neighbor-advertisement", own.text()), "neighbour advertisements (IPv6 does not work without)"));
-    return try_packet("lose-nd", way, "icmpv6 fe80::1 > ff02::1 router-advertisement", "router advertisements (IPv6 addresses and the default route)");
+    for (const std::string& router : names_of(routers_of(way, false), "fe80::1")) {
+      TRY(try_packet("lose-nd", way, fmt::format("icmpv6 {} > {} neighbor-solicitation", router, group.text()), "neighbour solicitations (IPv6 does not work without)"));
+      TRY(try_packet("lose-nd", way, fmt::format("icmpv6 {} > {} neighbor-advertisement", router, own.text()), "neighbour advertisements (IPv6 does not work without)"));
+    }
+    // RFC 4861, 4.2: a router announces itself from a link-local address only.
+    std::vector<Address> announcers = routers_of(way, false);
+    std::erase_if(announcers, [](const Address& a) { return !is_link_local(a); });
+    for (const std::string& router : names_of(announcers, "fe80::1"))
+      TRY(try_packet("lose-nd", way, fmt::format("icmpv6 {} > ff02::1 router-advertisement", router), "router advertisements (IPv6 addresses and the default route)"));
+    return {};
   }
 
-  Result<> dhcp(const Attachment& way, const std::vector<OwnAddress>& addresses) {
-    Address own = *Address::parse("192.0.2.2"), server = *Address::parse("192.0.2.1"), own6 = *Address::parse("fe80::2");
-    for (const OwnAddress& a : addresses) {
-      if (a.device != way.device.name) continue;
-      if (a.address.is_v4()) {
+  // The DHCP server is on the network or behind its router, which relays from its own address.
+  Result<> dhcp(const Attachment& way) {
+    Address own = *Address::parse("192.0.2.2"), neighbour = *Address::parse("192.0.2.1");
+    for (const OwnAddress& a : host_.addresses)
+      if (a.address.is_v4() && carries(way, a.ifindex)) {
         own = a.address;
-        server = {0, (own.lo & Prefix::mask(a.length).lo) | 1};  // a neighbour: the first address of the network
-      } else if (is_link_local(a.address)) {
-        own6 = a.address;
+        neighbour = {0, (own.lo & Prefix::mask(a.length).lo) | 1};  // the first address of the network
+        break;
+      }
+    constexpr size_t least = 240;  // the fixed part of a DHCP message
+    for (const std::string& server : names_of(routers_of(way, true), neighbour.text()))
+      for (const std::string& to : {std::string("255.255.255.255"), own.text()})
+        TRY(try_packet("lose-dhcp", way, fmt::format("udp {}:67 > {}:68 length {}", server, to, least), "DHCP replies (the IPv4 address)"));
+    std::vector<Address> relays = routers_of(way, false);
+    std::erase_if(relays, [](const Address& a) { return !is_link_local(a); });
+    const Address own6 = own_address(way, false, true).value_or(*Address::parse("fe80::2"));
+    for (const std::string& server : names_of(relays, "fe80::1"))
+      TRY(try_packet("lose-dhcp", way, fmt::format("udp [{}]:547 > [{}]:546 length 4", server, own6.text()), "DHCPv6 replies (the IPv6 address)"));
+    return {};
+  }
+
+  Result<> replies(const Config& config) {
+    bool known_resolver = false;
+    for (const Address& server : resolvers()) {
+      if (is_loopback(server)) continue;  // a resolver of this host, which asks others
+      const std::string what = fmt::format("answers of the resolver {}", server.text());
+      Address own;
+      const auto ways = ways_of(server, what, &own);
+      if (own == Address{}) continue;  // there is no way to ask this one
+      for (const Attachment* way : ways) {
+        known_resolver = true;
+        TRY(answer(*way, server, 53, own, what));
       }
     }
-    constexpr size_t least = 240;  // the fixed part of a DHCP message
-    TRY(try_packet("lose-dhcp", way, fmt::format("udp {}:67 > 255.255.255.255:68 length {}", server.text(), least), "DHCP replies (the IPv4 address)"));
-    TRY(try_packet("lose-dhcp", way, fmt::format("udp {}:67 > {}:68 length {}", server.text(), own.text(), least), "DHCP replies (the IPv4 address)"));
-    return try_packet("lose-dhcp", way, fmt::format("udp [fe80::1]:547 > [{}]:546 length 4", own6.text()), "DHCPv6 replies (the IPv6 address)");
+    constexpr uint16_t dns = 53, ntp = 123;
+    for (const Attachment& way : attachments_)
+      for (const bool v4 : {true, false}) {
+        const auto own = own_address(way, v4);
+        if (!own) continue;
+        const Address server = *Address::parse(v4 ? "192.0.2.53" : "2001:db8::53");
+        if (!known_resolver && !names_answers(config, dns)) TRY(answer(way, server, dns, *own, fmt::format("answers of resolvers ({})", v4 ? "IPv4" : "IPv6")));
+        if (!names_answers(config, ntp)) TRY(answer(way, server, ntp, *own, fmt::format("answers of time servers ({})", v4 ? "IPv4" : "IPv6")));
+      }
+    return connections();
   }
 
-  Result<> replies(const std::vector<TcpSocket>& sockets, const std::set<uint64_t>& sshd) {
-    for (const Address& server : resolvers()) {
-      const auto ways = ways_of(server);
-      const auto asker = ways.empty() ? std::nullopt : ask(server, 53);
-      if (!asker) continue;
-      for (const Attachment* way : ways)
-        TRY(try_packet("lose-replies", *way, fmt::format("udp {} > {} length 12", endpoint(server, 53), endpoint(asker->local, asker->port)),
-                       fmt::format("answers of the resolver {}", server.text())));
+  void unjudged(const std::string& what, const Error& why) {
+    Diagnostic d{fmt::format("could not judge {}: {}", what, why.message())};
+    d.hint = "the risks named may not be all";
+    if (std::ranges::none_of(risks.warnings, [&](const Diagnostic& w) { return w.message == d.message; })) risks.warnings.push_back(std::move(d));
+  }
+
+ private:
+  template <class T>
+  void read(const std::string& what, Result<T> got, T& out) {
+    if (got) out = std::move(*got);
+    else unjudged(what, got.error());
+  }
+
+  // An own address that packets on this device come to.
+  std::optional<Address> own_address(const Attachment& way, bool v4, bool link_local = false) const {
+    for (const OwnAddress& a : host_.addresses)
+      if (a.address.is_v4() == v4 && is_link_local(a.address) == link_local && carries(way, a.ifindex)) return a.address;
+    return {};
+  }
+
+  std::vector<Address> routers_of(const Attachment& way, bool v4) const {
+    std::vector<Address> out;
+    for (const Router& r : host_.routers)
+      if (r.address.is_v4() == v4 && carries(way, r.ifindex) && std::ranges::find(out, r.address) == out.end()) out.push_back(r.address);
+    return out;
+  }
+
+  static std::vector<std::string> names_of(const std::vector<Address>& known, const std::string& guess) {
+    std::vector<std::string> out;
+    for (const Address& a : known) out.push_back(a.text());
+    if (out.empty()) out.push_back(guess);
+    return out;
+  }
+
+  Result<> answer(const Attachment& way, const Address& server, uint16_t port, const Address& own, const std::string& what) {
+    const auto asker = listen_on(own);
+    if (!asker) {
+      unjudged(what, asker.error());
+      return {};
     }
+    return try_packet("lose-replies", way, fmt::format("udp {} > {} length 48", endpoint(server, port), endpoint(own, asker->port)), what);
+  }
+
+  Result<> connections() {
     std::set<uint16_t> served;
-    for (const TcpSocket& s : sockets)
+    for (const TcpSocket& s : host_.sockets)
       if (s.listening) served.insert(s.local_port);
-    size_t count = 0;
-    for (const TcpSocket& s : sockets) {
-      if (s.listening || sshd.contains(s.inode) || served.contains(s.local_port)) continue;  // not ours to have opened
-      const auto ways = ways_of(s.remote);
-      if (ways.empty()) continue;
-      if (++count > most_connections) break;
-      const std::string path = fmt::format("tcp {} > {}", endpoint(s.remote, s.remote_port), endpoint(s.local, s.local_port));
+    size_t judged = 0, left = 0;
+    for (const TcpSocket& s : host_.sockets) {
+      // Not ours to have opened, or of no device.
+      if (s.listening || host_.sshd.contains(s.inode) || served.contains(s.local_port) || is_loopback(s.remote)) continue;
+      if (judged == most_connections) {
+        ++left;
+        continue;
+      }
       const std::string what = fmt::format("this host's connection to {}", endpoint(s.remote, s.remote_port));
+      const auto ways = ways_of(s.remote, what);
+      if (ways.empty()) continue;
+      ++judged;
+      const std::string path = fmt::format("tcp {} > {}", endpoint(s.remote, s.remote_port), endpoint(s.local, s.local_port));
       for (const Attachment* way : ways) {
         TRY(try_packet("lose-replies", *way, path + " ack", what));
         TRY(try_packet("lose-replies", *way, path + " syn ack", what));
       }
     }
+    if (left) unjudged(fmt::format("{} of this host's outgoing connections", left), Error(fmt::format("the first {} were judged", most_connections)));
     return {};
   }
 
- private:
   const std::vector<Attachment>& attachments_;
   ReplayTarget& target_;
+  Host host_;
 };
 
 }  // namespace
 
-Result<std::vector<Risk>> find_risks(const Config& config, const std::vector<Attachment>& attachments, ReplayTarget& target) {
-  if (attachments.empty()) return std::vector<Risk>{};
+Result<Risks> find_risks(const Config& config, const std::vector<Attachment>& attachments, ReplayTarget& target) {
+  if (attachments.empty()) return Risks{};
   Finder finder(attachments, target);
-  const std::vector<TcpSocket> sockets = tcp_sockets();
-  const std::set<uint64_t> sshd = sockets_of({"sshd", "sshd-session", "sshd-auth"});
-  TRY(finder.ssh(config, sockets, sshd));
-  const std::vector<OwnAddress> addresses = own_addresses();
+  TRY(finder.ssh(config));
   for (const Attachment& way : attachments) {
-    TRY(finder.discovery(way, addresses));
-    TRY(finder.dhcp(way, addresses));
+    TRY(finder.discovery(way));
+    TRY(finder.dhcp(way));
   }
-  TRY(finder.replies(sockets, sshd));
+  TRY(finder.replies(config));
   return std::move(finder.risks);
 }
 
-Result<std::vector<Risk>> find_risks(const Config& config, const Image& image, const std::vector<Attachment>& attachments) {
-  if (attachments.empty()) return std::vector<Risk>{};
+Result<Risks> find_risks(const Config& config, const Image& image, const std::vector<Attachment>& attachments) {
+  if (attachments.empty()) return Risks{};
   TRY_ASSIGN(Replay target, Replay::open(image, World::live));
   return find_risks(config, attachments, target);
 }

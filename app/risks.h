@@ -15,15 +15,23 @@ struct Risk {
   Location at;        // of the rule or default
 };
 
+struct Risks {
+  std::vector<Risk> found;
+  std::vector<Diagnostic> warnings;   // what could not be judged, and why: no risk found there means nothing
+};
+
 // Runs on `target` (opened with World::live) what the devices of `attachments` receive now or will:
 //   lose-ssh      the next packet (ACK) and a new SYN of every connection that sshd owns, and a SYN of config.management
 //   lose-nd       neighbour solicitation and advertisement, router advertisement
 //   lose-dhcp     a DHCPv4 offer, broadcast and unicast; a DHCPv6 reply
-//   lose-replies  answers of the resolvers to a socket bound for this; segments of up to 1024 own outgoing TCP connections
-// Peers that are reached by other devices are no concern.  An error means that a packet could not be judged.
-Result<std::vector<Risk>> find_risks(const Config& config, const std::vector<Attachment>& attachments, ReplayTarget& target);
+//   lose-replies  answers of the resolvers and of a time server to sockets bound for this; segments of up to
+//                 most_connections own outgoing TCP connections
+// Where no resolver is known, a guessed one answers.  Peers that are reached by other devices are no concern.  An error
+// means that a packet could not be run.
+inline constexpr size_t most_connections = 1024;
+Result<Risks> find_risks(const Config& config, const std::vector<Attachment>& attachments, ReplayTarget& target);
 
 // The same for an image: loads its programs first.
-Result<std::vector<Risk>> find_risks(const Config& config, const Image& image, const std::vector<Attachment>& attachments);
+Result<Risks> find_risks(const Config& config, const Image& image, const std::vector<Attachment>& attachments);
 
 }  // namespace penstock

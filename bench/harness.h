@@ -13,7 +13,8 @@ struct bpf_object;
 namespace penstock::bench {
 
 // The packet that a case sends, and the source addresses (network order; IPv4 in the first four bytes)
-// written into it one after the other, again from the start when all are used.
+// written into it one after the other, again from the start when all are used; without any the packet stays as it is
+// and the program runs without the wrapper.
 struct Traffic {
     std::vector<std::uint8_t> packet;
     bool ipv6 = false;
@@ -52,8 +53,7 @@ public:
     Harness(const std::string& object, std::uint32_t addresses);
     ~Harness();
 
-    // Rows for the empty program, the wrapper (around the empty program) and each case, all of them
-    // measured once in each round.  Throws std::runtime_error if a verdict differs.
+    // Rows for the empty program and each case, all of them measured once in each round.  Throws std::runtime_error if a verdict differs.
     std::vector<Row> measure(std::span<const Case> cases, const Options& options);
 
 private:
@@ -65,6 +65,7 @@ private:
     void point(const Case& one);
     double run(int program, const std::vector<std::uint8_t>& packet, std::uint32_t repeat);
     void check(const Case& one);
+    void check(const Case& one, int program, std::vector<std::uint8_t>& out, std::size_t source);
 
     bpf_object* object_ = nullptr;
     int empty_ = -1, target_ = -1;

@@ -5,6 +5,8 @@
 #include <exception>
 
 #include "bench/harness.h"
+#include "bench/node.h"
+#include "bench/prefixes.h"
 #include "bench/sets.h"
 
 int main(int argc, char** argv)
@@ -18,8 +20,16 @@ int main(int argc, char** argv)
     app.add_flag("--no-peers", no_peers, "leave the peers out: quicker");
     app.add_option("--rounds", options.rounds, "measurements of each row")->capture_default_str()->check(CLI::Range(1, 100));
     app.add_option("--repeat", options.repeat, "packets of a measurement")->capture_default_str()->check(CLI::Range(1000, 100'000'000));
+    std::string list;
+    app.add_option("--list", list, "only print a million prefixes, one a line")->check(CLI::IsMember({"ipv4", "ipv6"}));
     CLI11_PARSE(app, argc, argv);
     try {
+        if (!list.empty()) {
+            using namespace penstock::bench;
+            for (const auto& element : prefixes(list == "ipv6", Layout::spread, 1'000'000, 1))
+                fmt::print("{}\n", prefix_of(element).text());
+            return 0;
+        }
         const auto rows = penstock::bench::measure_sets(PENSTOCK_BENCH_OBJECT, only, !no_peers, options);
         penstock::bench::print(rows);
         penstock::bench::write_json(rows, out);

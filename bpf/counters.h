@@ -27,7 +27,8 @@ struct ps_core_const {
   __u8 no_write;          // 1: change no state (explain): counters are left alone
   __u8 no_ethernet;       // 1: the device's frames begin with the IP header
   __u8 linear;            // 1: loaded without BPF_F_XDP_HAS_FRAGS, a frame has one piece (before 5.18, or by choice)
-  __u8 pad[3];
+  __u8 quotes;            // 1: some stage asks for what ICMP errors quote (ps_packet.quoted)
+  __u8 pad[2];
 };
 
 // Map `replay`, one entry: what the world looks like to a program loaded with core_const.replay.

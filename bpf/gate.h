@@ -5,13 +5,14 @@
 #include "bpf/types.h"
 
 // Map `txn`, one entry, mapped by user space.  A gate runs the candidate while now < deadline:
-// 0 never (not switched yet, or taken back), PS_GATE_FOREVER always (confirmed).
+// 0 not switched yet, PS_GATE_TAKEN_BACK not any more (long past), PS_GATE_FOREVER always (confirmed).
 struct ps_txn {
   __u64 deadline;  // coarse monotonic clock, ns
   __u64 from;      // generations, for whoever finds this map after a crash; 0: none
   __u64 to;
   __u64 armed_at;  // coarse monotonic clock, ns
 };
+#define PS_GATE_TAKEN_BACK 1ull
 #define PS_GATE_FOREVER (~0ull)
 
 // Constants of a gate (symbol `gate_const`): entries 2 * hook (previous) and 2 * hook + 1 (candidate) of `programs`.

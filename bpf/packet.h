@@ -50,10 +50,12 @@ enum ps_socket_memo { PS_SOCKET_UNKNOWN, PS_SOCKET_ABSENT, PS_SOCKET_PRESENT };
 // One per CPU, map `scratch`.  A stage leaves here, in a field of its own name, what later stages need.
 struct ps_packet {
   struct ps_datagram outer;
-  __u32 length;                 // of the whole frame, bytes
+  __u32 length;                 // of the frame, bytes; padding in fragments is left out
   __u8 vlans;                   // 0, 1 or 2 tags
   __u8 socket;                  // enum ps_socket_memo
   __u16 vlan[2];                // tag control information, outer first, host order; valid below `vlans`
   __u32 pad;
   struct ps_set_memo sets[2];   // by enum ps_side
+  struct ps_datagram quoted;    // with core_const.quotes and PS_QUOTES: what the ICMP error is about, as it was sent.
+                                // `flags` 0: nothing that makes sense; `tcp_flags` is not read
 };

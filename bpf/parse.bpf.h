@@ -50,9 +50,19 @@ static __always_inline void *packet_header(struct xdp_md *ctx, __u32 offset, __u
   return 0;
 }
 
+// The frame's length, bytes.  A function call: for packets that need it.
 static __always_inline __u32 packet_length(struct xdp_md *ctx)
 {
   return PACKET_FRAGS ? bpf_xdp_get_buff_len(ctx) : ctx->data_end - ctx->data;
+}
+
+// Does the frame hold `end` bytes?  Fills in its whole length where the linear part ends before.
+static __always_inline int packet_holds(struct xdp_md *ctx, struct ps_packet *p, __u32 end)
+{
+  if (end <= p->length)
+    return 1;
+  p->length = packet_length(ctx);
+  return end <= p->length;
 }
 
 // The transport header at d->transport.
@@ -110,8 +120,11 @@ static __always_inline enum ps_reason packet_fragment(struct ps_datagram *d, __u
   return PS_REASON_NONE;
 }
 
-static __always_inline enum ps_reason packet_ipv4(struct xdp_md *ctx, struct ps_datagram *d, __u32 at, __u32 length)
+// A quoted packet may be cut anywhere (RFC 792: behind eight bytes of the transport header) within the packet that
+// quotes it; all others lie in the frame whole.
+static __always_inline enum ps_reason packet_ipv4(struct xdp_md *ctx, struct ps_packet *p, __u32 at, int quoted)
 {
+  struct ps_datagram *d = quoted ? &p->quoted : &p->outer;
   struct packet_copy copy;
   const struct iphdr *ip = packet_header(ctx, at, sizeof *ip, &copy);
   if (!ip)
@@ -119,7 +132,8 @@ static __always_inline enum ps_reason packet_ipv4(struct xdp_md *ctx, struct ps_
   const __u32 first = *(const __u8 *)ip;
   const __u32 header_length = (first & 15) << 2;
   const __u32 total = bpf_ntohs(ip->tot_len);
-  if (first >> 4 != 4 || header_length < 20 || total < header_length || at + total > length)
+  if (first >> 4 != 4 || header_length < 20 || total < header_length ||
+      (quoted ? at + header_length > p->outer.end : !packet_holds(ctx, p, at + total)))
     return PS_REASON_MALFORMED;
   d->address[PS_SOURCE].hi = 0;
   d->address[PS_SOURCE].lo = PS_V4_MARK | bpf_ntohl(ip->saddr);
@@ -127,7 +141,7 @@ static __always_inline enum ps_reason packet_ipv4(struct xdp_md *ctx, struct ps_
   d->address[PS_DESTINATION].lo = PS_V4_MARK | bpf_ntohl(ip->daddr);
   d->network = at;
   d->transport = at + header_length;
-  d->end = at + total;
+  d->end = quoted && at + total > p->outer.end ? p->outer.end : at + total;
   d->protocol = ip->protocol;
   d->hop_limit = ip->ttl;
   d->flags = PS_IPV4;
@@ -147,15 +161,15 @@ static __always_inline int packet_is_extension(__u8 header)
          header == 139 /* HIP */ || header == 140 /* shim6 */;
 }
 
-// Walks IPv6 extension headers from `transport` on; moves transport and protocol to what follows them.
-// A function of its own, so that the verifier walks it once.
-__noinline int packet_extensions(struct xdp_md *ctx)
+// Walks IPv6 extension headers from `transport` on; moves transport and protocol to what follows them.  `quoted`: of
+// the packet that an ICMP error quotes.  A function of its own, so that the verifier walks it once.
+__noinline int packet_extensions(struct xdp_md *ctx, __u32 quoted)
 {
   struct packet_copy copy;
   struct ps_packet *p = packet_scratch();
   if (!p)
     return PS_REASON_MALFORMED;
-  struct ps_datagram *d = &p->outer;
+  struct ps_datagram *d = quoted ? &p->quoted : &p->outer;
   __u32 at = d->transport;
   __u8 next = d->protocol;
   for (int i = 0; i < PACKET_EXTENSIONS && packet_is_extension(next); i++) {
@@ -184,14 +198,17 @@ __noinline int packet_extensions(struct xdp_md *ctx)
   return packet_is_extension(next) ? PS_REASON_MALFORMED : PS_REASON_NONE;
 }
 
-static __always_inline enum ps_reason packet_ipv6(struct xdp_md *ctx, struct ps_datagram *d, __u32 at, __u32 length)
+static __always_inline enum ps_reason packet_ipv6(struct xdp_md *ctx, struct ps_packet *p, __u32 at, int quoted)
 {
+  struct ps_datagram *d = quoted ? &p->quoted : &p->outer;
   struct packet_copy copy;
   const struct packet_ipv6 *ip = packet_header(ctx, at, sizeof *ip, &copy);
   if (!ip)
     return PS_REASON_MALFORMED;
-  const __u32 end = at + sizeof *ip + bpf_ntohs(ip->payload_length);
-  if (*(const __u8 *)ip >> 4 != 6 || end > length)
+  __u32 end = at + sizeof *ip + bpf_ntohs(ip->payload_length);
+  if (quoted && end > p->outer.end)
+    end = p->outer.end;
+  if (*(const __u8 *)ip >> 4 != 6 || (quoted ? at + sizeof *ip > end : !packet_holds(ctx, p, end)))
     return PS_REASON_MALFORMED;
   d->address[PS_SOURCE].hi = bpf_be64_to_cpu(ip->source[0]);
   d->address[PS_SOURCE].lo = bpf_be64_to_cpu(ip->source[1]);
@@ -206,19 +223,19 @@ static __always_inline enum ps_reason packet_ipv6(struct xdp_md *ctx, struct ps_
   d->protocol = ip->next_header;
   d->hop_limit = ip->hop_limit;
   d->flags = PS_IPV6;
-  return packet_is_extension(d->protocol) ? packet_extensions(ctx) : PS_REASON_NONE;
+  return packet_is_extension(d->protocol) ? packet_extensions(ctx, quoted) : PS_REASON_NONE;
 }
 
-static __always_inline enum ps_reason packet_datagram(struct xdp_md *ctx, struct ps_datagram *d, __be16 type,
-                                                      __u32 at, __u32 length)
+static __always_inline enum ps_reason packet_datagram(struct xdp_md *ctx, struct ps_packet *p, __be16 type, __u32 at)
 {
+  struct ps_datagram *d = &p->outer;
   enum ps_reason reason;
   d->port[PS_SOURCE] = 0;
   d->port[PS_DESTINATION] = 0;
   if (type == bpf_htons(ETH_P_IP))
-    reason = packet_ipv4(ctx, d, at, length);
+    reason = packet_ipv4(ctx, p, at, 0);
   else if (type == bpf_htons(ETH_P_IPV6))
-    reason = packet_ipv6(ctx, d, at, length);
+    reason = packet_ipv6(ctx, p, at, 0);
   else
     return PS_REASON_NOT_IP;
   if (reason || d->flags & PS_LATER_FRAGMENT)
@@ -236,13 +253,14 @@ static __always_inline __be16 packet_ip_version(struct xdp_md *ctx, __u32 at)
   return *first >> 4 == 4 ? bpf_htons(ETH_P_IP) : *first >> 4 == 6 ? bpf_htons(ETH_P_IPV6) : 0;
 }
 
-// Fills `p` from the frame.  PS_REASON_NONE: all is known.  MALFORMED, NOT_IP: only length and VLANs are.
+// Fills `p` from the frame.  PS_REASON_NONE: all is known, MALFORMED, NOT_IP: only the VLANs are.  `length` is that of
+// the linear part where that holds the datagram: what lies beyond can only be padding, and to ask costs a call.
 static __always_inline enum ps_reason packet_parse(struct xdp_md *ctx, struct ps_packet *p)
 {
   struct packet_copy copy;
   __u32 at = 0;
   __be16 type;
-  p->length = packet_length(ctx);
+  p->length = ctx->data_end - ctx->data;
   p->vlans = 0;
   if (core_const.no_ethernet) {
     type = packet_ip_version(ctx, 0);
@@ -264,5 +282,5 @@ static __always_inline enum ps_reason packet_parse(struct xdp_md *ctx, struct ps
       at += 4;
     }
   }
-  return packet_datagram(ctx, &p->outer, type, at, p->length);
+  return packet_datagram(ctx, p, type, at);
 }

@@ -3,6 +3,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#include "bpf/clock.bpf.h"
 #include "bpf/counters.h"
 #include "bpf/hook.h"
 #include "bpf/packet.h"
@@ -47,6 +48,16 @@ static __always_inline struct ps_packet *packet_scratch(void)
 {
   __u32 zero = 0;
   return bpf_map_lookup_elem(&scratch, &zero);
+}
+
+// The time that stages compare with: the clock, or in replay the capture's.
+static __always_inline __u64 clock_now(void)
+{
+  if (!core_const.replay)
+    return clock_coarse();
+  __u32 zero = 0;
+  struct ps_replay *world = bpf_map_lookup_elem(&replay, &zero);
+  return world ? world->now : 0;
 }
 
 static __always_inline void trace_begin(void)

@@ -1,8 +1,9 @@
-// Writes the generated documents: docs/reference.md, and in a second folder the manual page and the JSON Schema.
+// Writes the generated documents: docs/reference.md, and in a second folder the manual pages and the JSON Schema.
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "app/cli/command.h"
 #include "app/docs.h"
 
 int main(int count, char** words) {
@@ -19,6 +20,7 @@ int main(int count, char** words) {
   const std::string docs = words[1], output = words[2];
   const bool good = write(docs + "/reference.md", penstock::generate_reference()) &&
                     write(output + "/node.yaml.5", penstock::generate_man_page()) &&
+                    write(output + "/penstock.1", penstock::man_page()) &&
                     write(output + "/node.schema.json", penstock::generate_schema().dump(2) + "\n");
   return good ? 0 : 1;
 }

@@ -2,6 +2,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#include "bpf/clock.bpf.h"
 #include "bpf/gate.h"
 
 struct {
@@ -21,14 +22,14 @@ struct {
 
 const volatile struct ps_gate_const gate_const = {};
 
-SEC("xdp.frags")
+SEC("xdp")
 int penstock_gate(struct xdp_md *ctx)
 {
   __u32 zero = 0;
   struct ps_txn *word = bpf_map_lookup_elem(&txn, &zero);
   if (word) {
     __u64 deadline = *(volatile __u64 *)&word->deadline;
-    bpf_tail_call(ctx, &programs, 2 * gate_const.hook + (bpf_ktime_get_coarse_ns() < deadline));
+    bpf_tail_call(ctx, &programs, 2 * gate_const.hook + (clock_coarse() < deadline));
   }
   return XDP_PASS;
 }

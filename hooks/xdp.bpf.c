@@ -1,8 +1,9 @@
 // The ingress of an interface: the order of stages and nothing else.
+#include "bpf/quote.bpf.h"
 #include "features/sets/contains.bpf.h"
 #include "features/policy/stage.bpf.h"
 
-SEC("xdp.frags")
+SEC("xdp")
 int penstock_xdp(struct xdp_md *ctx)
 {
   struct ps_packet *p = packet_scratch();
@@ -11,14 +12,16 @@ int penstock_xdp(struct xdp_md *ctx)
   trace_begin();
   switch (packet_parse(ctx, p)) {
   case PS_REASON_MALFORMED:
-    count(hook_const.slot_malformed, p->length);
+    count(hook_const.slot_malformed, packet_length(ctx));
     return hook_const.malformed;
   case PS_REASON_NOT_IP:
-    count(hook_const.slot_not_ip, p->length);
+    count(hook_const.slot_not_ip, packet_length(ctx));
     return PS_PASS;
   default:
     break;
   }
+  if (core_const.quotes && p->outer.flags & PS_QUOTES)
+    packet_quoted(ctx);
   if (policy_const.count)
     return policy_stage(ctx, p);
   count(hook_const.slot_no_policy, p->length);

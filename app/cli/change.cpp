@@ -6,21 +6,24 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "app/guard.h"
 #include "core/base/diagnostic.h"
 #include "core/config/duration.h"
+#include "features/sets/elements.h"
 
 namespace penstock {
 
 using namespace std::chrono_literals;
 
-Result<Turn> take_turn(const Invocation& in) {
+Result<Turn> take_turn(const Invocation& in, std::chrono::milliseconds patience) {
   Turn turn;
   TRY_ASSIGN(turn.instance, Instance::named(in.globals.instance));
   TRY(ensure_bpffs());
-  TRY_ASSIGN(turn.lock, Lock::take(turn.instance, 10s, [&](const std::string& holder) {
+  TRY_ASSIGN(turn.lock, Lock::take(turn.instance, patience, [&](const std::string& holder) {
                in.out.warn(Diagnostic{fmt::format("waiting for {}", holder)});
              }));
   TRY_ASSIGN(turn.settled, settle(turn.instance));
+  TRY(sync_elements(turn.instance));
   const Settled& s = turn.settled;
   switch (s.what) {
     case Settled::What::finished: in.out.warn(Diagnostic{fmt::format("finished the change to revision {}, which had been cut off", s.to)}); break;
@@ -58,10 +61,16 @@ Json plan_json(const Prepared& prepared) {
                        {"subject", a.subject}, {"text", a.text}, {"impact", a.impact}, {"undo", a.undo}});
   Json warnings = Json::array();
   for (const Diagnostic& d : prepared.warnings) warnings.push_back(diagnostic_json(d));
+  for (const Diagnostic& d : prepared.plan.fallbacks) warnings.push_back(diagnostic_json(d));
+  Json risks = Json::array();
+  for (const Risk& r : prepared.risks) risks.push_back({{"risk", r.name}, {"lost", r.lost}, {"by", r.by}, {"at", r.at.text()}});
   return {{"empty", prepared.plan.empty()},
           {"running", prepared.running.state.generation},
           {"next", prepared.change.revision.number},
           {"actions", std::move(actions)},
+          {"notes", prepared.plan.notes},
+          {"risks", std::move(risks)},
+          {"tests_passed", prepared.tests_passed},
           {"warnings", std::move(warnings)}};
 }
 
@@ -74,8 +83,29 @@ std::string plan_text(const Output& out, const Prepared& prepared) {
     text += fmt::format("  {} {:<{}}  {}\n", out.styled(style, std::string(1, a.sign)), a.subject, width, a.text);
     if (!a.impact.empty()) text += fmt::format("    {:<{}}  {}\n", "", width, out.styled(Style::warning, "impact: " + a.impact));
   }
+  for (const Risk& r : prepared.risks)
+    text += fmt::format("  {} {:<{}}  {}: {} ({})\n", out.styled(Style::bad, "!"), "risk", width, r.name, r.lost, r.at.known() ? r.by + ", " + r.at.text() : r.by);
+  for (const std::string& note : prepared.plan.notes) text += fmt::format("  {}\n", out.styled(Style::dim, "note: " + note));
+  if (prepared.tests_passed) text += fmt::format("  {} test{} of the file passed\n", prepared.tests_passed, prepared.tests_passed == 1 ? "" : "s");
   return text;
 }
+
+namespace {
+// The risks that nobody accepted, as one error.
+Result<> require_accepted(const Prepared& prepared, const std::vector<std::string>& accepted) {
+  Error error;
+  error.exit = Exit::risk;
+  for (const Risk& r : prepared.risks) {
+    if (std::find(accepted.begin(), accepted.end(), r.name) != accepted.end()) continue;
+    Diagnostic d{fmt::format("{}: {} would be lost by {}", r.name, r.lost, r.by)};
+    d.at = r.at;
+    d.hint = fmt::format("change the file, or say --accept-risk {}", r.name);
+    error.diagnostics.push_back(std::move(d));
+  }
+  if (error.diagnostics.empty()) return {};
+  return Failure(std::move(error));
+}
+}  // namespace
 
 std::vector<Option> apply_options() {
   return {{.name = "--confirm", .metavar = "DURATION",
@@ -105,6 +135,7 @@ Result<ApplyOptions> read_apply_options(const Invocation& in) {
 }
 
 int apply_prepared(const Invocation& in, const Instance& instance, Prepared& prepared, const ApplyOptions& options) {
+  const auto judged = judge(prepared);
   for (const Diagnostic& d : prepared.warnings) in.out.warn(d);
   Json result = plan_json(prepared);
   if (prepared.plan.empty()) {
@@ -114,10 +145,19 @@ int apply_prepared(const Invocation& in, const Instance& instance, Prepared& pre
     in.out.json(result);
     return 0;
   }
+  if (!judged) {
+    in.out.print(plan_text(in.out, prepared));
+    return in.out.fail(judged.error());
+  }
   in.out.print(plan_text(in.out, prepared));
+  if (auto safe = require_accepted(prepared, options.accepted); !safe) {
+    quote_source(safe.error(), prepared.config);
+    return in.out.fail(safe.error());
+  }
 
   const uint64_t number = prepared.change.revision.number;
   if (!prepared.plan.reload) {
+    if (auto done = change_settings(instance, prepared.change.settings); !done) return in.out.fail(done.error());
     if (prepared.plan.attach) {  // settle() has attached what came back; what is left is to detach or attach for good
       std::vector<Fd> programs;
       std::vector<Wanted> wanted;
@@ -144,6 +184,13 @@ int apply_prepared(const Invocation& in, const Instance& instance, Prepared& pre
   auto loaded = load_candidate(instance, prepared);
   if (!loaded) return in.out.fail(loaded.error());
   prepared.change.confirm = options.confirm;
+  if (options.confirm && !prepared.change.settings.empty()) {
+    if (auto guarded = start_guard(instance); !guarded) {
+      Diagnostic d = guarded.error().diagnostics.front();
+      d.hint = "if nobody confirms, the next command puts the settings of devices back";
+      in.out.warn(d);
+    }
+  }
   auto applied = carry_out(instance, prepared.change, *loaded);
   if (!applied) return in.out.fail(applied.error());
   for (const Diagnostic& d : applied->warnings) {

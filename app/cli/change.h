@@ -16,7 +16,7 @@ struct Turn {
   Lock lock;
   Settled settled;
 };
-Result<Turn> take_turn(const Invocation& in);
+Result<Turn> take_turn(const Invocation& in, std::chrono::milliseconds patience = std::chrono::seconds(10));
 
 // "12 s", "1 min 5 s", "340 ms"
 std::string elapsed_text(std::chrono::nanoseconds time);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "app/cli/command.h"
+#include "version.h"
 
 namespace penstock {
 namespace {

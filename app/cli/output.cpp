@@ -31,7 +31,7 @@ void Output::json(const Json& object) const {
 }
 
 void Output::json_line(const Json& object) const {
-  if (json_) write_json(with_schema(schema_, object), -1);
+  if (json_) write_json(object, -1);
 }
 
 void Output::warn(const Diagnostic& diagnostic) const {
@@ -44,7 +44,7 @@ int Output::fail(const Error& error) const {
   if (json_) {
     Json list = Json::array();
     for (const Diagnostic& diagnostic : error.diagnostics) list.push_back(diagnostic_json(diagnostic));
-    json_line({{"errors", std::move(list)}, {"exit", static_cast<int>(error.exit)}});
+    write_json(with_schema(schema_, {{"errors", std::move(list)}, {"exit", static_cast<int>(error.exit)}}), -1);
   } else {
     std::fflush(stdout);
     std::fputs(render(error, color_).c_str(), stderr);

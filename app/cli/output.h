@@ -23,7 +23,7 @@ class Output {
 
   void print(std::string_view text) const;             // people only: as it is, to standard output
   void json(const Json& object) const;                 // programs only: one object with "schema" as its first key
-  void json_line(const Json& object) const;            // the same on one line, for streams
+  void json_line(const Json& object) const;            // programs only: one object on one line as it is, for streams
   void warn(const Diagnostic& diagnostic) const;       // people: standard error; programs: left to the object
   // Renders an error (people: standard error; programs: an object with "errors" on standard output) and returns the
   // exit code, so that a command can end with it.

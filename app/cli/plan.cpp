@@ -12,12 +12,17 @@ static int run(const Invocation& in) {
   if (!instance) return in.out.fail(instance.error());
   auto prepared = prepare(*instance, in.argument("FILE"));
   if (!prepared) return in.out.fail(prepared.error());
+  const auto judged = judge(*prepared);
   for (const Diagnostic& d : prepared->warnings) in.out.warn(d);
+  for (const Diagnostic& d : prepared->plan.fallbacks) in.out.warn(d);
+  if (!judged) {
+    in.out.print(plan_text(in.out, *prepared));
+    return in.out.fail(judged.error());
+  }
   in.out.json(plan_json(*prepared));
   if (prepared->plan.empty())
     in.out.print(fmt::format("nothing to do: revision {} runs and says the same\n", prepared->running.state.generation));
-  else
-    in.out.print(plan_text(in.out, *prepared));
+  in.out.print(plan_text(in.out, *prepared));
   return 0;
 }
 

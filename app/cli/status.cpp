@@ -33,7 +33,7 @@ Links describe_links(const Output& out, const Running& running, const Revision* 
     else if (want == wanted.end())
       add(name, interface, attach_name(link.mode), "attached, but no interface of the file matches this name", false);
     else if (want->mode == "auto" && link.mode == XdpAttach::generic)
-      add(name, interface, "generic", "attached, slower: the driver has no native XDP", true);
+      add(name, interface, "generic", "attached, slower: the driver refused native XDP", true);
     else
       add(name, interface, attach_name(link.mode), "attached", true);
   }

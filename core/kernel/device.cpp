@@ -4,7 +4,6 @@
 #include <libmnl/libmnl.h>
 #include <linux/ethtool.h>
 #include <linux/if.h>
-#include <linux/if_arp.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
@@ -13,8 +12,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 
@@ -65,20 +66,54 @@ class Features {
     for (uint32_t i = 0; i < count; ++i) {
       const char* name = strings.data() + sizeof(ethtool_gstrings) + size_t{i} * ETH_GSTRING_LEN;
       const uint32_t* block = &words[2 + size_t{i / 32} * 4];  // available, requested, active, never changed
+      const auto bit = [&](int word) { return (block[word] >> (i % 32) & 1) != 0; };
       names_.emplace_back(name, strnlen(name, ETH_GSTRING_LEN));
-      active_.push_back(block[2] >> (i % 32) & 1);
+      states_.push_back({bit(2), !bit(0) || bit(3)});
     }
   }
-  std::optional<bool> get(std::string_view name) const {
+  struct State {
+    bool on, fixed;
+  };
+  std::optional<State> get(std::string_view name) const {
     for (size_t i = 0; i < names_.size(); ++i)
-      if (names_[i] == name) return active_[i];
+      if (names_[i] == name) return states_[i];
     return {};
+  }
+  // The request that switches one feature and leaves the others: ethtool_sfeatures, then blocks {valid, requested}.
+  std::vector<uint32_t> request(std::string_view name, bool on) const {
+    const auto at = static_cast<size_t>(std::find(names_.begin(), names_.end(), name) - names_.begin());
+    if (at == names_.size()) return {};
+    const size_t blocks = (names_.size() + 31) / 32;
+    std::vector<uint32_t> words(2 + blocks * 2);
+    words[0] = ETHTOOL_SFEATURES;
+    words[1] = static_cast<uint32_t>(blocks);
+    words[2 + at / 32 * 2] = 1u << (at % 32);
+    words[2 + at / 32 * 2 + 1] = on ? 1u << (at % 32) : 0;
+    return words;
   }
 
  private:
   std::vector<std::string> names_;
-  std::vector<bool> active_;
+  std::vector<State> states_;
 };
+
+// What ethtool and its users say, and what the kernel says.
+constexpr struct {
+  const char *name, *feature;
+  bool tags;
+} harmful[] = {
+    {"lro", "rx-lro", false},
+    {"rx-gro-hw", "rx-gro-hw", false},
+    {"rx-vlan-offload", "rx-vlan-hw-parse", true},
+    {"rx-vlan-stag-hw-parse", "rx-vlan-stag-hw-parse", true},
+};
+
+// A veth carries the tags that its peer's stack pushed beside the frame as long as the peer has tx-vlan-offload; its own
+// features for receiving change nothing.
+bool strips_tags(const std::string& driver) {
+  const char* test = std::getenv("PENSTOCK_TAGS_STRIPPED_BY");
+  return driver != "veth" || (test && driver == test);
+}
 
 std::string program_name(uint32_t id) {
   const auto program = program_by_id(id);
@@ -177,20 +212,38 @@ Result<DeviceInfo> device_info(const Device& device) {
   info.mtu = static_cast<uint32_t>(r.ifr_mtu);
   r = request_for(device);
   if (::ioctl(fd.get(), SIOCGIFFLAGS, &r) == 0) info.up = r.ifr_flags & IFF_UP;
-  r = request_for(device);
-  if (::ioctl(fd.get(), SIOCGIFHWADDR, &r) == 0)
-    info.ethernet = r.ifr_hwaddr.sa_family == ARPHRD_ETHER || r.ifr_hwaddr.sa_family == ARPHRD_LOOPBACK;
   ethtool_drvinfo driver{};
   driver.cmd = ETHTOOL_GDRVINFO;
   if (ethtool(fd.get(), device, &driver)) info.driver.assign(driver.driver, strnlen(driver.driver, sizeof driver.driver));
   const Features features(fd.get(), device);
-  info.lro = features.get("rx-lro");
-  info.gro_hw = features.get("rx-gro-hw");
-  info.vlan_strip = features.get("rx-vlan-hw-parse");
+  for (const auto& h : harmful) {
+    if (h.tags && !strips_tags(info.driver)) continue;
+    if (const auto state = features.get(h.feature)) info.offloads.push_back({h.name, state->on, state->fixed, h.tags});
+  }
   ethtool_channels channels{};
   channels.cmd = ETHTOOL_GCHANNELS;
   if (ethtool(fd.get(), device, &channels)) info.channels = channels.rx_count + channels.combined_count;
   return info;
+}
+
+Result<> set_offload(const Device& device, const std::string& name, bool on) {
+  TRY_ASSIGN(const Fd fd, control_socket());
+  const auto known = std::find_if(std::begin(harmful), std::end(harmful), [&](const auto& h) { return h.name == name; });
+  if (known == std::end(harmful)) return fail(fmt::format("no such offload: {}", name));
+  std::vector<uint32_t> words = Features(fd.get(), device).request(known->feature, on);
+  const std::string what = fmt::format("cannot switch {} of {} {}", name, device.name, on ? "on" : "off");
+  if (words.empty()) return fail(what + ": the device does not know it");
+  if (!ethtool(fd.get(), device, words.data())) return fail_errno(what, errno);
+  const auto now = Features(fd.get(), device).get(known->feature);
+  if (!now || now->on != on) return fail(what + ": the driver left it as it was");
+  return {};
+}
+
+std::string tc_order_text(const std::vector<TcProgram>& programs) {
+  std::string text;
+  for (const TcProgram& p : programs)
+    text += fmt::format("{}{} {}: {} `{}`", text.empty() ? "" : ", then ", p.tcx ? "tcx" : "filter", p.ingress ? "ingress" : "egress", p.id, p.name);
+  return text;
 }
 
 Result<std::vector<TcProgram>> tc_programs(const Device& device) {

@@ -8,6 +8,8 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <net/if_arp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -25,7 +27,14 @@ const char* attach_name(XdpAttach mode) { return mode == XdpAttach::native ? "na
 std::vector<Device> list_devices() {
   std::vector<Device> out;
   if (struct if_nameindex* all = if_nameindex()) {
-    for (auto* i = all; i->if_index != 0; ++i) out.push_back({i->if_index, i->if_name});
+    const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    for (auto* i = all; i->if_index != 0; ++i) {
+      ifreq request{};  // not sysfs, which may show another network namespace
+      std::strncpy(request.ifr_name, i->if_name, sizeof request.ifr_name - 1);
+      const bool known = ::ioctl(socket.get(), SIOCGIFHWADDR, &request) == 0;
+      const auto type = request.ifr_hwaddr.sa_family;
+      out.push_back({i->if_index, i->if_name, !known || type == ARPHRD_ETHER || type == ARPHRD_LOOPBACK});
+    }
     if_freenameindex(all);
   }
   std::sort(out.begin(), out.end(), [](auto& a, auto& b) { return a.ifindex < b.ifindex; });
@@ -101,7 +110,8 @@ std::string extack_of_attach(uint32_t ifindex, int program, XdpAttach mode) {
   const auto* error = static_cast<nlmsgerr*>(NLMSG_DATA(header));
   if (header->nlmsg_type != NLMSG_ERROR) return {};
   if (error->error == 0) {  // it worked this time: leave nothing behind
-    bpf_xdp_detach(static_cast<int>(ifindex), flags & ~XDP_FLAGS_UPDATE_IF_NOEXIST, nullptr);
+    LIBBPF_OPTS(bpf_xdp_attach_opts, ours, .old_prog_fd = program);
+    bpf_xdp_detach(static_cast<int>(ifindex), (flags & ~XDP_FLAGS_UPDATE_IF_NOEXIST) | XDP_FLAGS_REPLACE, &ours);
     return {};
   }
   if (!(header->nlmsg_flags & NLM_F_ACK_TLVS)) return {};
@@ -116,13 +126,14 @@ std::string extack_of_attach(uint32_t ifindex, int program, XdpAttach mode) {
   return {};
 }
 
-std::string remedy(int error, XdpAttach mode) {
+std::string remedy(const std::string& device, int error, XdpAttach mode) {
+  if (mode == XdpAttach::generic) return {};
   switch (error) {
-    case EOPNOTSUPP: return mode == XdpAttach::native ? "this driver has no native XDP: say `xdp: auto` or `xdp: generic`" : "";
-    case ERANGE: return "the MTU is too large for XDP in this driver: lower it, or say `xdp: generic`";
+    case EOPNOTSUPP: return "this driver has no native XDP: say `xdp: auto` or `xdp: generic`";
+    case ERANGE: return fmt::format("the MTU is too large for XDP in this driver: `ip link set dev {} mtu 1500` (on a veth: of its peer), or say `xdp: generic`", device);
+    case ENOSPC: return fmt::format("the driver needs more queues for XDP: see `ethtool -l {}` (a veth needs as many for receiving as its peer has for sending), or say `xdp: generic`", device);
     case ENOMEM:
-    case EINVAL: return mode == XdpAttach::native ? "see the driver's limits with `penstock doctor` (MTU, queues, LRO), or say `xdp: generic`" : "";
-    case ENOSPC: return "the driver needs more queues for XDP: see `ethtool -l`";
+    case EINVAL: return fmt::format("`penstock doctor {}` shows the driver's limits (MTU, queues, offloads that merge frames); or say `xdp: generic`", device);
     default: return {};
   }
 }
@@ -137,19 +148,21 @@ std::string describe_program(uint32_t id) {
   return fmt::format("program {}{}{}", id, name.empty() ? "" : fmt::format(" `{}`", name), path.empty() ? ", not pinned" : ", pinned at " + path);
 }
 
+Diagnostic stranger(const Device& device, uint32_t program) {
+  Diagnostic d{fmt::format("{} already has an XDP program that is not penstock's: {}", device.name, describe_program(program))};
+  d.hint = fmt::format("remove it with its own tool (or `ip link set dev {} xdp off`), or leave {} out of the file", device.name, device.name);
+  return d;
+}
+
 Result<Fd> attach_xdp(const Device& device, int program, XdpAttach mode) {
   LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = mode == XdpAttach::native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
   const int link = bpf_link_create(program, static_cast<int>(device.ifindex), BPF_XDP, &opts);
   if (link >= 0) return Fd(link);
   const int error = errno;
-  if (auto there = query_xdp(device.ifindex); there && there->program != 0) {
-    Diagnostic d{fmt::format("{} already has an XDP program that is not penstock's: {}", device.name, describe_program(there->program))};
-    d.hint = fmt::format("remove it with its own tool (or `ip link set dev {} xdp off`), or leave {} out of the file", device.name, device.name);
-    return fail(std::move(d));
-  }
+  if (auto there = query_xdp(device.ifindex); there && there->program != 0) return fail(stranger(device, there->program));
   Diagnostic d{fmt::format("cannot attach to {} ({} XDP): {}", device.name, attach_name(mode), std::strerror(error))};
   if (const std::string words = extack_of_attach(device.ifindex, program, mode); !words.empty()) d.detail.push_back("the driver says: " + words);
-  d.hint = remedy(error, mode);
+  d.hint = remedy(device.name, error, mode);
   return fail(std::move(d));
 }
 

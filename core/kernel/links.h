@@ -16,6 +16,7 @@ const char* attach_name(XdpAttach mode);
 struct Device {
   uint32_t ifindex = 0;
   std::string name;
+  bool ethernet = true;                           // frames have an Ethernet header; false: they begin with the IP header
 };
 std::vector<Device> list_devices();               // of this network namespace, loopback too, by ifindex
 std::string device_name(uint32_t ifindex);        // empty where it is gone
@@ -29,6 +30,9 @@ Result<Attached> query_xdp(uint32_t ifindex);
 
 // A program that is not ours, in words: "program 12 `xdp_dispatcher`, pinned at /sys/fs/bpf/xdp/...".
 std::string describe_program(uint32_t id);
+
+// Says that a device's XDP hook is taken by a program that is not ours, and what to do.
+Diagnostic stranger(const Device& device, uint32_t program);
 
 // The driver's own words (extack) where it has any.  EBUSY names the program that is in the way.
 Result<Fd> attach_xdp(const Device& device, int program, XdpAttach mode);

@@ -5,9 +5,13 @@
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <span>
+
+#include "bpf/clock.h"
 
 // The objects as the build embedded them: symbols around their bytes.
 #define PROGRAM(name, level, symbol) extern "C" const char symbol[], symbol##_end[];
@@ -41,8 +45,9 @@ int keep_warning(libbpf_print_level level, const char* format, va_list args) {
 }
 const auto previous_print = libbpf_set_print(keep_warning);
 
-bool loads(std::span<const bpf_insn> code) {
-  const int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "ps_probe", "GPL", code.data(), code.size(), nullptr);
+bool loads(std::span<const bpf_insn> code, uint32_t flags = 0) {
+  LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = flags);
+  const int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "ps_probe", "GPL", code.data(), code.size(), &opts);
   if (fd < 0) return false;
   close(fd);
   return true;
@@ -59,6 +64,26 @@ constexpr bpf_insn insn(uint8_t code, uint8_t dst, uint8_t src, int16_t off, int
 }
 constexpr bpf_insn mov(uint8_t dst, int32_t imm) { return insn(BPF_ALU64 | BPF_MOV | BPF_K, dst, 0, 0, imm); }
 constexpr bpf_insn leave = insn(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+
+// How programs of the level `basic` tell the time: their jiffies, read by a program, against our clock within one tick.
+Result<ps_clock_const> measure_clock() {
+  TRY_ASSIGN(const Fd map, create_map({BPF_MAP_TYPE_ARRAY, "ps_jiffies", 4, 8, 1, BPF_F_MMAPABLE}));
+  TRY_ASSIGN(const Mapping memory, map_memory(map.get()));
+  const bpf_insn code[] = {insn(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_jiffies64),
+                           insn(BPF_LD | BPF_DW | BPF_IMM, 1, BPF_PSEUDO_MAP_VALUE, 0, map.get()), insn(0, 0, 0, 0, 0),
+                           insn(BPF_STX | BPF_MEM | BPF_DW, 1, 0, 0, 0), mov(0, 2), leave};
+  const Fd program(bpf_prog_load(BPF_PROG_TYPE_XDP, "ps_jiffies", "GPL", code, std::size(code), nullptr));
+  if (!program) return fail_errno("this kernel lets no program read its jiffies", errno);
+  const std::array<uint8_t, 64> packet{};
+  for (int attempt = 0; attempt < 1000; ++attempt) {
+    LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = packet.data(), .data_size_in = packet.size(), .repeat = 1);
+    const uint64_t before = coarse_now();
+    if (bpf_prog_test_run_opts(program.get(), &run) < 0) return fail_errno("cannot run a program that reads the jiffies", errno);
+    const uint64_t jiffies = *memory.as<const volatile uint64_t>();
+    if (coarse_now() == before) return ps_clock_const{coarse_tick(), static_cast<int64_t>(before - jiffies * coarse_tick())};
+  }
+  return fail("the machine is too busy to compare its clocks", "try again");
+}
 
 std::vector<std::string> last_lines(const std::string& text, size_t count) {
   std::vector<std::string> lines;
@@ -101,6 +126,14 @@ Result<Level> kernel_level() {
   return level;
 }
 
+bool kernel_frags() {
+  static const bool known = [] {
+    const bpf_insn nothing[] = {mov(0, 2), leave};
+    return loads(nothing, BPF_F_XDP_HAS_FRAGS);
+  }();
+  return known;
+}
+
 void Object::Close::operator()(bpf_object* object) const { bpf_object__close(object); }
 
 Result<Object> Object::open(const std::string& name, Level level) {
@@ -108,6 +141,8 @@ Result<Object> Object::open(const std::string& name, Level level) {
     if (name != e.name || std::strcmp(level_name(level), e.level) != 0) continue;
     Object object;
     object.name_ = name;
+    object.level_ = level;
+    object.frags_ = level != Level::basic && kernel_frags();
     object.log_ = std::make_unique<std::string>(log_size, '\0');
     LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = e.name, .kernel_log_buf = object.log_->data(),
                 .kernel_log_size = object.log_->size());
@@ -155,6 +190,10 @@ Result<MapSpec> Object::map_spec(const std::string& name) const {
 Result<> Object::reuse(const std::string& name, int fd) {
   bpf_map* map = bpf_object__find_map_by_name(object_.get(), name.c_str());
   if (!map) return fail(fmt::format("the program {} has no map {}", name_, name));
+  // libbpf takes over whatever the other map is.
+  TRY_ASSIGN(const bpf_map_info info, map_info(fd));
+  if (info.type != bpf_map__type(map) || info.key_size != bpf_map__key_size(map) || info.value_size != bpf_map__value_size(map))
+    return fail(fmt::format("the map {} is laid out otherwise: another version of penstock made it", name), "`penstock off`, then apply: what is saved on disk comes back");
   if (bpf_map__reuse_fd(map, fd) < 0) return fail_errno(fmt::format("cannot share the map {}", name), errno);
   return {};
 }
@@ -167,6 +206,14 @@ Result<> Object::resize(const std::string& name, uint32_t entries) {
 }
 
 Result<> Object::load() {
+  if (level_ == Level::basic) {
+    TRY_ASSIGN(const ps_clock_const clock, measure_clock());
+    TRY(constant("clock_const", bytes_of(clock)));
+  }
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, object_.get()) {
+    if (frags_) bpf_program__set_flags(program, bpf_program__flags(program) | BPF_F_XDP_HAS_FRAGS);
+  }
   last_warning.clear();
   const int error = bpf_object__load(object_.get());
   if (error == 0) return {};

@@ -4,8 +4,8 @@
 #include <memory>
 #include <string>
 
+#include "core/base/bytes.h"
 #include "core/kernel/bpf.h"
-#include "core/plan/image.h"
 
 struct bpf_object;
 
@@ -18,6 +18,9 @@ const char* level_name(Level level);
 // The best level whose opcodes this kernel's verifier knows, found by loading a few instructions.  Asked once.
 Result<Level> kernel_level();
 
+// Does this kernel know frames of several pieces (5.18)?  Found by loading a program for them.  Asked once.
+bool kernel_frags();
+
 class Object {
  public:
   // Opens the embedded object hooks/<name>.bpf.c at `level`.
@@ -29,6 +32,11 @@ class Object {
   Result<MapSpec> map_spec(const std::string& name) const;
   Result<> reuse(const std::string& map, int fd);           // use this map in the place of one's own
   Result<> resize(const std::string& map, uint32_t entries);
+
+  // Before load().  Whether programs are loaded for frames of several pieces (BPF_F_XDP_HAS_FRAGS): by default where
+  // kernel and level know them.  What shares a program array must agree.
+  bool frags() const { return frags_; }
+  void without_frags() { frags_ = false; }
 
   // An error carries the kernel's words: the last lines of the verifier's log.
   Result<> load();
@@ -43,6 +51,8 @@ class Object {
     void operator()(bpf_object* object) const;
   };
   std::string name_;
+  Level level_ = Level::basic;
+  bool frags_ = false;
   std::unique_ptr<bpf_object, Close> object_;
   std::unique_ptr<std::string> log_;
 };

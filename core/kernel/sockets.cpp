@@ -1,6 +1,7 @@
 #include "core/kernel/sockets.h"
 
 #include <arpa/inet.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
@@ -33,11 +34,11 @@ bool read_address(const char* hex, size_t length, Address& out) {
   return true;
 }
 
-void read_table(const char* path, std::vector<TcpSocket>& out) {
+Result<> read_table(const char* path, std::vector<TcpSocket>& out) {
   constexpr unsigned established = 1, listening = 10;
   std::ifstream in(path);
   std::string line;
-  std::getline(in, line);  // the heading
+  if (!std::getline(in, line)) return fail(fmt::format("cannot read {}", path));  // the heading
   while (std::getline(in, line)) {
     char local[33], remote[33];
     unsigned local_port, remote_port, state;
@@ -54,34 +55,50 @@ void read_table(const char* path, std::vector<TcpSocket>& out) {
     s.inode = inode;
     out.push_back(s);
   }
+  return {};
 }
 
 }  // namespace
 
-std::vector<TcpSocket> tcp_sockets() {
+Result<std::vector<TcpSocket>> tcp_sockets() {
   std::vector<TcpSocket> out;
-  read_table("/proc/self/net/tcp", out);
-  read_table("/proc/self/net/tcp6", out);
+  TRY(read_table("/proc/self/net/tcp", out));
+  // Absent where the kernel has no IPv6.
+  if (fs::exists("/proc/self/net/tcp6")) TRY(read_table("/proc/self/net/tcp6", out));
   return out;
 }
 
-std::set<uint64_t> sockets_of(const std::set<std::string>& executables) {
-  std::set<uint64_t> out;
-  std::error_code error;  // processes come and go while we look
-  for (const fs::directory_entry& process : fs::directory_iterator("/proc", error)) {
-    const std::string pid = process.path().filename();
+Result<HeldSockets> sockets_of(const std::set<std::string>& executables) {
+  HeldSockets out;
+  std::error_code error;
+  fs::directory_iterator process("/proc", error);
+  if (error) return fail_errno("cannot list the processes in /proc", error.value());
+  for (const fs::directory_iterator end; process != end; process.increment(error)) {
+    const std::string pid = process->path().filename();
     if (!std::ranges::all_of(pid, [](char c) { return c >= '0' && c <= '9'; })) continue;
-    std::string executable = fs::read_symlink(process.path() / "exe", error).filename();
+    // Processes come and go while we look, and the kernel's own have no executable: only a refusal counts.
+    std::error_code refused;
+    std::string executable = fs::read_symlink(process->path() / "exe", refused).filename();
+    if (refused == std::errc::permission_denied) {  // its name may be read even so
+      std::ifstream comm(process->path() / "comm");
+      std::string name;
+      std::getline(comm, name);
+      out.unreadable += executables.contains(name);
+    }
     constexpr std::string_view deleted = " (deleted)";  // replaced by an upgrade while it runs
     if (executable.ends_with(deleted)) executable.resize(executable.size() - deleted.size());
     if (!executables.contains(executable)) continue;
-    for (fs::directory_iterator fd(process.path() / "fd", error), end; !error && fd != end; fd.increment(error)) {
+    fs::directory_iterator fd(process->path() / "fd", refused);
+    if (refused == std::errc::permission_denied) ++out.unreadable;
+    for (; !refused && fd != end; fd.increment(refused)) {
       std::error_code gone;
       const std::string target = fs::read_symlink(fd->path(), gone);
       uint64_t inode = 0;
-      if (target.starts_with("socket:[") && std::from_chars(target.data() + 8, target.data() + target.size(), inode).ec == std::errc()) out.insert(inode);
+      if (target.starts_with("socket:[") && std::from_chars(target.data() + 8, target.data() + target.size(), inode).ec == std::errc())
+        out.inodes.insert(inode);
     }
   }
+  if (error) return fail_errno("cannot list the processes in /proc", error.value());
   return out;
 }
 

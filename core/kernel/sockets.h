@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/result.h"
 #include "core/net/address.h"
 
 namespace penstock {
@@ -15,9 +16,14 @@ struct TcpSocket {
   bool listening = false;   // else established
   uint64_t inode = 0;
 };
-std::vector<TcpSocket> tcp_sockets();  // those that listen or are established
+// Those that listen or are established.  An error where /proc cannot be read.
+Result<std::vector<TcpSocket>> tcp_sockets();
 
-// Inodes of the sockets that processes hold whose executable has one of these file names ("sshd"), whoever started them.
-std::set<uint64_t> sockets_of(const std::set<std::string>& executables);
+struct HeldSockets {
+  std::set<uint64_t> inodes;
+  size_t unreadable = 0;    // processes of such a name that we may not look into
+};
+// Sockets of the processes whose executable has one of these file names ("sshd"), whoever started them.
+Result<HeldSockets> sockets_of(const std::set<std::string>& executables);
 
 }  // namespace penstock

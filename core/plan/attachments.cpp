@@ -11,14 +11,27 @@
 
 namespace penstock {
 
+bool claims(const HookImage& hook, const Device& device) {
+  return std::any_of(hook.match.begin(), hook.match.end(), [&](const std::string& pattern) { return fnmatch(pattern.c_str(), device.name.c_str(), 0) == 0; });
+}
+
+void add_raw_hooks(std::vector<HookImage>& hooks, const std::vector<Device>& devices, const std::vector<HookImage>& before) {
+  for (size_t i = 0, count = hooks.size(); i < count; ++i) {
+    const bool here = std::any_of(devices.begin(), devices.end(), [&](const Device& d) { return !d.ethernet && claims(hooks[i], d); });
+    const bool had = std::any_of(before.begin(), before.end(), [&](const HookImage& h) { return h.raw && h.interface == hooks[i].interface; });
+    if (!here && !had) continue;
+    HookImage twin = hooks[i];
+    twin.raw = true;
+    hooks.push_back(std::move(twin));
+  }
+}
+
 Result<std::vector<Attachment>> attachments_of(const std::vector<HookImage>& hooks, const std::vector<Device>& devices) {
   std::vector<Attachment> out;
   for (const Device& device : devices) {
     const HookImage* claimed = nullptr;
     for (size_t i = 0; i < hooks.size(); ++i) {
-      const bool match = std::any_of(hooks[i].match.begin(), hooks[i].match.end(),
-                                     [&](const std::string& pattern) { return fnmatch(pattern.c_str(), device.name.c_str(), 0) == 0; });
-      if (!match) continue;
+      if (hooks[i].raw == device.ethernet || !claims(hooks[i], device)) continue;
       if (claimed) {
         Diagnostic d{fmt::format("{} belongs to two interfaces, {} and {}", device.name, claimed->interface, hooks[i].interface)};
         d.at = hooks[i].at;
@@ -56,12 +69,23 @@ Result<> attach_new(const Instance& instance, const Wanted& w, std::vector<Diagn
   return pin(link->get(), link_path(instance, w.device.ifindex));
 }
 
+// Looked at before the first attach, which may reset a link for nothing.
+Result<> refuse_strangers(const Running& running, const std::vector<Wanted>& wanted) {
+  for (const Wanted& w : wanted) {
+    const bool ours = std::any_of(running.links.begin(), running.links.end(), [&](const RunningLink& l) { return l.info.ifindex == w.device.ifindex; });
+    if (ours) continue;
+    if (auto there = query_xdp(w.device.ifindex); there && there->program != 0) return fail(stranger(w.device, there->program));
+  }
+  return {};
+}
+
 }  // namespace
 
-Result<std::vector<Diagnostic>> attach_wanted(const Instance& instance, const std::vector<Wanted>& wanted, bool keep_others) {
+Result<std::vector<Diagnostic>> attach_wanted(const Instance& instance, const std::vector<Wanted>& wanted, AttachFailure on_failure) {
   std::vector<Diagnostic> warnings;
   TRY(make_directories(instance.pins("links")));
   TRY_ASSIGN(const Running running, observe(instance));
+  if (on_failure == AttachFailure::fatal) TRY(refuse_strangers(running, wanted));
   for (const RunningLink& there : running.links) {
     const auto want = std::find_if(wanted.begin(), wanted.end(), [&](const Wanted& w) { return w.device.ifindex == there.ifindex; });
     const std::string path = link_path(instance, there.ifindex);
@@ -69,7 +93,6 @@ Result<std::vector<Diagnostic>> attach_wanted(const Instance& instance, const st
       unlink(path.c_str());
       continue;
     }
-    if (want == wanted.end() && keep_others) continue;
     TRY_ASSIGN(const Fd link, open_pin(path));
     if (want == wanted.end() || !mode_satisfies(want->mode, there.mode)) {
       TRY(detach_link(link.get()));
@@ -82,8 +105,10 @@ Result<std::vector<Diagnostic>> attach_wanted(const Instance& instance, const st
       TRY_ASSIGN(const bpf_prog_info info, program_info(w.program));
       TRY_ASSIGN(const LinkInfo now, link_info(link->get()));
       if (now.program != info.id) TRY(update_link(link->get(), w.program));
-    } else {
-      TRY(attach_new(instance, w, warnings));
+    } else if (auto attached = attach_new(instance, w, warnings); !attached) {
+      if (on_failure == AttachFailure::fatal) return Failure(std::move(attached).error());
+      warnings.push_back(std::move(attached).error().diagnostics.front());
+      continue;
     }
     step(fmt::format("attached {}", w.device.name));
   }

@@ -17,7 +17,14 @@ struct Attachment {
   std::string mode;  // as the file asks: auto, native, generic, offload
 };
 
-// Which of `devices` the hooks match.  An error where two hooks claim one device.
+// Whether a pattern of the hook names the device, whatever its frames look like.
+bool claims(const HookImage& hook, const Device& device);
+
+// Appends a twin for frames without an Ethernet header to each hook that claims a device with such frames.  A hook that
+// had one before (of the revision that runs) keeps it: a tunnel that goes away is no change of the node.
+void add_raw_hooks(std::vector<HookImage>& hooks, const std::vector<Device>& devices, const std::vector<HookImage>& before);
+
+// Which of `devices` the hooks match, each with a hook for its kind of frames.  An error where two hooks claim one device.
 Result<std::vector<Attachment>> attachments_of(const std::vector<HookImage>& hooks, const std::vector<Device>& devices);
 
 // A program to be attached to a device.
@@ -27,9 +34,13 @@ struct Wanted {
   std::string mode;
 };
 
+// What a device means that has no link yet and cannot be attached.
+enum class AttachFailure { fatal, warning };
+
 // Replaces the programs of existing links in place, attaches what is missing, detaches what is not wanted, forgets links
-// whose device is gone.  `keep_others`: leave unwanted links alone.  Warnings: a device that fell back to generic XDP.
-Result<std::vector<Diagnostic>> attach_wanted(const Instance& instance, const std::vector<Wanted>& wanted, bool keep_others = false);
+// whose device is gone.  Where a failure is fatal, strangers' programs are looked for before anything is touched.
+// Warnings: a device that fell back to generic XDP.
+Result<std::vector<Diagnostic>> attach_wanted(const Instance& instance, const std::vector<Wanted>& wanted, AttachFailure on_failure = AttachFailure::fatal);
 
 // Whether a link that runs in `mode` is what the file asks for.
 bool mode_satisfies(const std::string& asked, XdpAttach mode);

@@ -1,34 +1,14 @@
 // What the compiler makes of a file: programs with their constants, tables, attachments.  Plain data, no system calls.
 #pragma once
-#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <map>
-#include <span>
 #include <string>
-#include <type_traits>
 #include <vector>
 
+#include "core/base/bytes.h"
 #include "core/plan/slots.h"
 
 namespace penstock {
-
-using Bytes = std::vector<std::byte>;
-
-template <class T>
-Bytes bytes_of(const T& value) {
-  static_assert(std::is_trivially_copyable_v<T>);
-  Bytes out(sizeof value);
-  std::memcpy(out.data(), &value, sizeof value);
-  return out;
-}
-template <class T>
-Bytes bytes_of(const std::vector<T>& values) {
-  static_assert(std::is_trivially_copyable_v<T>);
-  Bytes out(values.size() * sizeof(T));
-  if (!out.empty()) std::memcpy(out.data(), values.data(), out.size());
-  return out;
-}
 
 // The content of one map of the generation, an array of `data.size() / value_size` entries (at least one).
 struct TableImage {
@@ -36,6 +16,7 @@ struct TableImage {
   uint32_t value_size = 0;
   Bytes data;
   std::string structure;   // what `status` says of it: "bitmap, 41 MiB"; may be empty
+  bool state = false;      // it records what happened, not what the file says: a difference is no change
 };
 
 // One program to be attached to the ingress of every device that an interface of the file matches.
@@ -44,6 +25,7 @@ struct HookImage {
   std::vector<std::string> match;     // patterns of device names
   std::string mode;                   // "auto", "native", "generic", "offload"
   std::string object = "xdp";         // which hooks/*.bpf.c
+  bool raw = false;                   // for devices whose frames begin with the IP header (tun, wireguard, ppp)
   std::map<std::string, Bytes> constants;  // by symbol in .rodata; absent symbols stay zero
   Location at;
 };
@@ -55,6 +37,7 @@ struct SetImage {
   bool counters = false;
   std::string structure;    // "bitmap, 8.1 MiB" for status
   size_t elements = 0;
+  uint32_t number = 0;      // stable: the index of its run-time elements in maps that outlive generations
 };
 
 // A part of the file as the plan names it ("rule edge/bad", "set badnets"), with a digest of what it says.
@@ -67,6 +50,7 @@ struct Part {
 struct Image {
   std::vector<HookImage> hooks;
   std::vector<TableImage> tables;  // the programs of all hooks share them
+  std::map<std::string, uint32_t> sizes;  // entries of maps that are no tables, where they have to be made
   std::vector<SetImage> sets;
   std::vector<Slot> slots;         // every exit of these programs, SlotTable::used()
   uint32_t slot_end = 0;

@@ -49,6 +49,11 @@ std::string read_holder(int fd) {
   return holder.empty() ? "another penstock" : holder;
 }
 
+bool is_at(int fd, const std::string& path) {
+  struct stat ours {}, there {};
+  return fstat(fd, &ours) == 0 && stat(path.c_str(), &there) == 0 && ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+}
+
 std::string own_command() {
   const Fd file(open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC));
   char text[200] = {};
@@ -64,11 +69,16 @@ Result<Lock> Lock::take(const Instance& instance, std::chrono::milliseconds pati
   TRY(make_directories(instance.run, 0755));
   const std::string path = instance.run + "/lock";
   Lock lock;
-  lock.file_ = Fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-  if (!lock.file_) return fail_errno(fmt::format("cannot open {}", path), errno);
   const auto until = std::chrono::steady_clock::now() + patience;
   bool told = false;
-  while (flock(lock.file_.get(), LOCK_EX | LOCK_NB) < 0) {
+  for (;;) {
+    if (!lock.file_) lock.file_ = Fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    if (!lock.file_) return fail_errno(fmt::format("cannot open {}", path), errno);
+    if (flock(lock.file_.get(), LOCK_EX | LOCK_NB) == 0) {
+      if (is_at(lock.file_.get(), path)) break;
+      lock.file_ = Fd();  // somebody removed the file meanwhile: a lock on it keeps nobody out
+      continue;
+    }
     if (errno != EWOULDBLOCK && errno != EINTR) return fail_errno(fmt::format("cannot lock {}", path), errno);
     const std::string holder = read_holder(lock.file_.get());
     if (std::chrono::steady_clock::now() >= until)

@@ -50,6 +50,9 @@ Result<Loaded> load_image(const Image& image, const LoadOptions& options) {
   for (const HookImage& hook : image.hooks) {
     TRY_ASSIGN(Object object, Object::open(hook.object, level));
     ps_core_const core = options.core;
+    core.no_ethernet = hook.raw || options.core.no_ethernet;
+    if (core.linear) object.without_frags();
+    core.linear = !object.frags();
     core.counter_lanes = counter_lanes();
     if (const auto counters = shared.find("counters"); counters != shared.end()) {
       TRY_ASSIGN(const bpf_map_info info, map_info(counters->second));
@@ -72,6 +75,8 @@ Result<Loaded> load_image(const Image& image, const LoadOptions& options) {
         const size_t entries = std::max<size_t>(1, table.value_size ? table.data.size() / table.value_size : 0);
         TRY(object.resize(table.map, static_cast<uint32_t>(entries)));
       }
+      for (const auto& [name, entries] : image.sizes)
+        if (!shared.contains(name) && object.has_map(name)) TRY(object.resize(name, std::max(entries, 1u)));
     }
     if (auto done = object.load(); !done) {
       Error error = std::move(done).error();

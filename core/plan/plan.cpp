@@ -49,10 +49,42 @@ void plan_content(Plan& plan, const Image& image, const std::map<std::string, Pa
     if (!image.parts.contains(name)) plan.actions.push_back({ActionKind::content, '-', name, part.text, {}, undo});
 }
 
+const DeviceFacts* facts_for(const Facts& facts, uint32_t ifindex) {
+  const auto found = facts.devices.find(ifindex);
+  return found == facts.devices.end() ? nullptr : &found->second;
+}
+
+// Settings come before links: what is switched off would hide frames from the programs.
+void plan_settings(Plan& plan, const std::vector<Attachment>& wanted, const Running& running, const Facts& facts) {
+  for (const Attachment& a : wanted) {
+    const DeviceFacts* f = facts_for(facts, a.device.ifindex);
+    if (!f) continue;
+    std::vector<Diagnostic> fixed;
+    for (Setting& s : needed_settings(a.device, f->info, fixed)) {
+      const bool tags = s.feature.starts_with("rx-vlan");
+      plan.actions.push_back({ActionKind::setting, '~', a.device.name, fmt::format("{} on -> off: {}", s.feature, tags ? "tags must reach XDP" : "XDP must see single frames"),
+                              "the link may reset", "on again when penstock leaves"});
+      plan.settings.push_back(std::move(s));
+    }
+    const bool attached = std::any_of(running.links.begin(), running.links.end(), [&](const RunningLink& l) { return l.info.ifindex == a.device.ifindex; });
+    if (!attached || plan.reload) plan.warnings.insert(plan.warnings.end(), fixed.begin(), fixed.end());
+    if (!f->stranger.empty())
+      plan.warnings.push_back({.message = fmt::format("{} has an XDP program that is not this instance's: {}; the attach will fail", a.device.name, f->stranger),
+                               .hint = fmt::format("remove it with its own tool (or `ip link set dev {} xdp off`), or leave {} out of the file", a.device.name, a.device.name)});
+    if (!f->tc.empty()) plan.notes.push_back(fmt::format("{}: penstock's program runs first, in XDP; behind it {}", a.device.name, tc_order_text(f->tc)));
+  }
+  for (const Setting& s : facts.remembered) {
+    const bool keep = std::any_of(wanted.begin(), wanted.end(), [&](const Attachment& a) { return a.device.ifindex == s.ifindex; });
+    if (!keep)
+      plan.actions.push_back({ActionKind::setting, '~', s.device, fmt::format("{} {} -> {}, as it was", s.feature, s.original ? "off" : "on", s.original ? "on" : "off"),
+                              "the link may reset", ""});
+  }
+}
+
 }  // namespace
 
 Plan make_plan(const Image& image, const std::map<std::string, std::string>& digests, const std::optional<Revision>& current,
-               const Running& running, const std::vector<Attachment>& wanted, bool file_changed) {
+               const Running& running, const std::vector<Attachment>& wanted, bool file_changed, const Facts& facts) {
   Plan plan;
   const bool runs = current && running.state.generation == current->generation &&
                     std::find(running.generations.begin(), running.generations.end(), current->generation) != running.generations.end();
@@ -66,20 +98,24 @@ Plan make_plan(const Image& image, const std::map<std::string, std::string>& dig
       return old == before.end() || old->second != digests.at(key);
     };
     for (const TableImage& table : image.tables)
-      if (changed("table " + table.map))
+      if (!table.data.empty() && changed("table " + table.map))
         plan.actions.push_back({ActionKind::table, runs ? '~' : '+', table.map,
                                 fmt::format("{}{}", table.structure.empty() ? "" : table.structure + ", ", size_text(table.data.size())), {},
                                 "freed with its generation"});
     for (const HookImage& hook : image.hooks)
-      plan.actions.push_back({ActionKind::program, runs ? '~' : '+', "program of " + hook.interface, "loaded and verified aside", {}, "freed with its generation"});
+      plan.actions.push_back({ActionKind::program, runs ? '~' : '+', "program of " + hook.interface,
+                              hook.raw ? "for frames without an Ethernet header, loaded and verified aside" : "loaded and verified aside", {}, "freed with its generation"});
   }
+  plan_settings(plan, wanted, running, facts);
   for (const Attachment& a : wanted) {
+    const DeviceFacts* f = facts_for(facts, a.device.ifindex);
     const auto link = std::find_if(running.links.begin(), running.links.end(),
                                    [&](const RunningLink& l) { return l.ifindex == a.device.ifindex && l.info.ifindex != 0; });
     if (link == running.links.end()) {
-      const char* mode = a.mode == "auto" ? "native, or generic where the driver has no XDP" : a.mode.c_str();
-      plan.actions.push_back({ActionKind::attach, '+', a.device.name, fmt::format("attach {} ({})", image.hooks[a.hook].interface, mode),
-                              a.mode == "generic" ? "" : "the link may reset once", "detach"});
+      const bool generic = a.mode == "generic" || (a.mode == "auto" && f && f->xdp && !f->xdp->native);
+      plan.actions.push_back({ActionKind::attach, '+', a.device.name, fmt::format("attach {} ({})", image.hooks[a.hook].interface, mode_outlook(a, f)),
+                              generic ? "" : "the link may reset once", "detach"});
+      if (auto warning = mode_warning(a, f, image.hooks[a.hook].at)) plan.fallbacks.push_back(std::move(*warning));
       plan.attach = true;
     } else if (!mode_satisfies(a.mode, link->mode)) {
       plan.actions.push_back({ActionKind::attach, '~', a.device.name, fmt::format("{} -> {}", attach_name(link->mode), a.mode),

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/plan/attachments.h"
+#include "core/plan/devices.h"
 #include "core/plan/revisions.h"
 #include "core/plan/running.h"
 
@@ -34,14 +35,18 @@ struct PlanAction {
 
 struct Plan {
   std::vector<PlanAction> actions;
+  std::vector<std::string> notes;         // what is good to know: others on the same devices, and their order
+  std::vector<Diagnostic> warnings;       // what stays as it is though it should not
+  std::vector<Diagnostic> fallbacks;      // modes that will not be as hoped; the attach itself says more
+  std::vector<Setting> settings;          // to be changed before the attach; `since` is for the caller to fill in
   bool reload = false;    // a new generation must be loaded
   bool attach = false;    // links must be made or removed for the generation that runs
   bool empty() const { return actions.empty(); }
 };
 
 // current: the revision of the generation that runs, if any.  wanted: attachments_of(image.hooks, devices).
-// file_changed: the text of the file differs from the current revision's.
+// file_changed: the text of the file differs from the current revision's.  facts: of the devices in `wanted`.
 Plan make_plan(const Image& image, const std::map<std::string, std::string>& digests, const std::optional<Revision>& current,
-               const Running& running, const std::vector<Attachment>& wanted, bool file_changed);
+               const Running& running, const std::vector<Attachment>& wanted, bool file_changed, const Facts& facts = {});
 
 }  // namespace penstock

@@ -49,9 +49,9 @@ Location location_from(const json& j) {
 json to_json(const Revision& r) {
   json hooks = json::array(), sets = json::array(), slots = json::array();
   for (const HookImage& h : r.hooks)
-    hooks.push_back({{"interface", h.interface}, {"match", h.match}, {"mode", h.mode}, {"object", h.object}, {"at", to_json(h.at)}});
+    hooks.push_back({{"interface", h.interface}, {"match", h.match}, {"mode", h.mode}, {"object", h.object}, {"raw", h.raw}, {"at", to_json(h.at)}});
   for (const SetImage& s : r.sets)
-    sets.push_back({{"name", s.name}, {"index", s.index}, {"counters", s.counters}, {"structure", s.structure}, {"elements", s.elements}});
+    sets.push_back({{"name", s.name}, {"index", s.index}, {"counters", s.counters}, {"structure", s.structure}, {"elements", s.elements}, {"number", s.number}});
   for (const Slot& s : r.slots)
     slots.push_back({{"number", s.number}, {"interface", s.interface}, {"policy", s.policy}, {"rule", s.rule},
                      {"verdict", static_cast<int>(s.verdict)}, {"reason", static_cast<int>(s.reason)}, {"at", to_json(s.at)}});
@@ -76,11 +76,12 @@ Revision revision_from(const json& j) {
     hook.match = h.at("match");
     hook.mode = h.at("mode");
     hook.object = h.at("object");
+    hook.raw = h.value("raw", false);
     hook.at = location_from(h.at("at"));
     r.hooks.push_back(std::move(hook));
   }
   for (const json& s : j.at("sets"))
-    r.sets.push_back({s.at("name"), s.at("index"), s.at("counters"), s.at("structure"), s.at("elements")});
+    r.sets.push_back({s.at("name"), s.at("index"), s.at("counters"), s.at("structure"), s.at("elements"), s.at("number")});
   for (const json& s : j.at("slots"))
     r.slots.push_back({s.at("number"), s.at("interface"), s.at("policy"), s.at("rule"), static_cast<ps_verdict>(s.at("verdict").get<int>()),
                        static_cast<ps_reason>(s.at("reason").get<int>()), location_from(s.at("at"))});
@@ -99,6 +100,13 @@ Result<> write_file(const std::string& path, const std::string& text) {
     done += static_cast<size_t>(n);
   }
   if (fsync(file.get()) < 0) return fail_errno(fmt::format("cannot write {}", path), errno);
+  return {};
+}
+
+// Onto the disk: a file's content, or a directory's names.
+Result<> flush(const std::string& path) {
+  const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file || fsync(file.get()) < 0) return fail_errno(fmt::format("cannot write {}", path), errno);
   return {};
 }
 
@@ -121,6 +129,7 @@ const char* status_name(RevisionStatus status) {
 std::map<std::string, std::string> digests_of(const Image& image) {
   std::map<std::string, std::string> out;
   for (const TableImage& t : image.tables) {
+    if (t.state) continue;
     Hasher h;
     h.add(std::to_string(t.value_size));
     h.add(t.data);
@@ -136,7 +145,8 @@ std::map<std::string, std::string> digests_of(const Image& image) {
       h.add(symbol);
       h.add(value);
     }
-    out["hook " + hook.interface] = hex_digest(h.state);
+    h.add(hook.raw ? "raw" : "ethernet");
+    out["hook " + hook.interface + (hook.raw ? " raw" : "")] = hex_digest(h.state);
   }
   Hasher h;
   for (const SetImage& s : image.sets) {
@@ -191,6 +201,14 @@ Result<> Revisions::save(const Revision& revision, const std::string& config, co
   const std::string aside = target + ".new";
   std::error_code error;
   fs::remove_all(aside, error);
+  // Whatever fails, a full disk above all, leaves nothing behind.
+  struct Aside {
+    const std::string& path;
+    ~Aside() {
+      std::error_code ignored;
+      fs::remove_all(path, ignored);
+    }
+  } const cleanup{aside};
   TRY(make_directories(aside + "/sets"));
   TRY(write_file(aside + "/node.yaml", config));
   TRY(write_file(aside + "/meta.json", to_json(revision).dump(1)));
@@ -198,10 +216,11 @@ Result<> Revisions::save(const Revision& revision, const std::string& config, co
   for (const auto& [set, path] : set_files) {
     fs::copy_file(path, aside + "/sets/" + set, fs::copy_options::overwrite_existing, error);
     if (error) return fail(fmt::format("cannot keep a copy of {}: {}", path, error.message()), "the state directory may be full");
+    TRY(flush(aside + "/sets/" + set));  // a power cut must not leave an empty set under a good name
   }
   fs::rename(aside, target, error);
   if (error) return fail(fmt::format("cannot write {}: {}", target, error.message()));
-  return {};
+  return flush(root_);
 }
 
 Result<> Revisions::set_status(uint64_t number, RevisionStatus status) const {

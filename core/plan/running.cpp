@@ -1,5 +1,6 @@
 #include "core/plan/running.h"
 
+#include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -28,12 +29,31 @@ bool number_after(const std::string& name, const std::string& prefix, uint64_t& 
   number = std::stoull(digits);
   return true;
 }
+
+// Where the pinned state was removed: the generation whose program a link runs; 0 if none does.
+uint64_t generation_of_links(const Instance& instance, const Running& running) {
+  for (const uint64_t generation : running.generations) {
+    std::error_code error;
+    for (fs::directory_iterator it(instance.generation(generation), error), end; !error && it != end; it.increment(error)) {
+      if (!it->path().filename().string().starts_with("hook-")) continue;
+      auto program = open_pin(it->path());
+      if (!program) continue;
+      auto info = program_info(program->get());
+      if (info && std::any_of(running.links.begin(), running.links.end(), [&](const RunningLink& l) { return l.info.ifindex != 0 && l.info.program == info->id; }))
+        return generation;
+    }
+  }
+  return 0;
+}
 }  // namespace
 
 Result<Running> observe(const Instance& instance) {
   Running running;
   std::error_code error;
-  if (!fs::exists(instance.bpf, error)) return running;
+  if (!fs::exists(instance.bpf, error)) {
+    if (error) return fail(fmt::format("cannot look into {}: {}", instance.bpf, error.message()), "penstock needs root");
+    return running;
+  }
   if (fs::exists(instance.pins("state"), error)) {
     running.present = true;
     TRY_ASSIGN(const Mapping memory, map_pin(instance.pins("state")));
@@ -66,6 +86,7 @@ Result<Running> observe(const Instance& instance) {
   }
   std::sort(running.links.begin(), running.links.end(), [](auto& a, auto& b) { return a.ifindex < b.ifindex; });
   std::sort(running.generations.begin(), running.generations.end());
+  if (!fs::exists(instance.pins("state"), error)) running.state.generation = generation_of_links(instance, running);
   return running;
 }
 

@@ -1,7 +1,14 @@
 #include "core/plan/totals.h"
 
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <utility>
+
 #include "core/kernel/bpf.h"
 #include "core/plan/loader.h"
+#include "core/plan/revisions.h"
+#include "core/plan/running.h"
 
 namespace penstock {
 
@@ -25,7 +32,93 @@ Result<std::vector<ps_counter>> read_counters(int map, const std::vector<Slot>& 
 
 Result<std::vector<ps_counter>> read_counters(const Instance& instance, uint64_t generation, const std::vector<Slot>& slots) {
   TRY_ASSIGN(const Fd map, open_pin(instance.generation(generation) + "/counters"));
-  return read_counters(map.get(), slots);
+  TRY_ASSIGN(auto totals, read_counters(map.get(), slots));
+  // While a change with a larger map waits, a rule has counted in both; they are put together when it is decided.
+  TRY_ASSIGN(const Running running, observe(instance));
+  if (!running.transaction || running.state.generation == running.transaction->to) return totals;
+  const uint64_t other = running.transaction->to == generation ? running.transaction->from : running.transaction->to;
+  auto second = open_pin(instance.generation(other) + "/counters");
+  if (!second) return totals;
+  TRY_ASSIGN(const bpf_map_info one, map_info(map.get()));
+  TRY_ASSIGN(const bpf_map_info two, map_info(second->get()));
+  if (one.id == two.id) return totals;
+  TRY_ASSIGN(const auto more, read_counters(second->get(), slots));
+  for (size_t i = 0; i < totals.size(); ++i) {
+    totals[i].packets += more[i].packets;
+    totals[i].bytes += more[i].bytes;
+  }
+  return totals;
+}
+
+namespace {
+
+// The two maps `name` of two generations, where they are not one and the same.
+struct Pair {
+  Mapping from, to;
+  size_t lanes = counter_lanes(), words = 0;  // words of 64 bits in an element
+  size_t from_lane = 0, to_lane = 0;          // words in a lane
+  size_t common() const { return std::min(from_lane, to_lane); }
+};
+
+Result<std::optional<Pair>> open_pair(const Instance& instance, uint64_t from, uint64_t to, const std::string& name) {
+  if (from == 0 || to == 0 || from == to) return std::nullopt;
+  auto one = open_pin(instance.generation(from) + "/" + name);
+  auto two = open_pin(instance.generation(to) + "/" + name);
+  if (!one || !two) return std::nullopt;
+  TRY_ASSIGN(const bpf_map_info one_info, map_info(one->get()));
+  TRY_ASSIGN(const bpf_map_info two_info, map_info(two->get()));
+  if (one_info.id == two_info.id) return std::nullopt;
+  Pair pair;
+  TRY_ASSIGN(pair.from, map_memory(one->get()));
+  TRY_ASSIGN(pair.to, map_memory(two->get()));
+  pair.words = one_info.value_size / sizeof(uint64_t);
+  pair.from_lane = one_info.max_entries / pair.lanes * pair.words;
+  pair.to_lane = two_info.max_entries / pair.lanes * pair.words;
+  return pair;
+}
+
+}  // namespace
+
+Result<> carry_counters(const Instance& instance, uint64_t from, uint64_t to, const std::string& name) {
+  TRY_ASSIGN(const auto pair, open_pair(instance, from, to, name));
+  if (!pair) return {};
+  const Revisions revisions(instance);
+  if (!revisions.read(from)) return {};  // nobody knows any more what its slots meant
+  std::set<size_t> known;  // a slot that only the new revision names may have been somebody else's
+  for (const Revision& revision : revisions.all())
+    if (revision.number != to)
+      for (const Slot& slot : revision.slots) known.insert(slot.number);
+  const auto* in = pair->from.as<uint64_t>();
+  auto* out = pair->to.as<uint64_t>() + (pair->lanes - 1) * pair->to_lane;
+  for (size_t word = 0; word < pair->common(); ++word) {
+    if (name == "counters" && !known.contains(word / pair->words)) continue;
+    uint64_t sum = 0;
+    for (size_t lane = 0; lane < pair->lanes; ++lane) sum += in[lane * pair->from_lane + word];
+    out[word] = sum;
+  }
+  return {};
+}
+
+Result<> return_counters(const Instance& instance, uint64_t from, uint64_t to, const std::string& name) {
+  TRY_ASSIGN(const auto pair, open_pair(instance, from, to, name));
+  if (!pair) return {};
+  auto* in = pair->to.as<uint64_t>();
+  auto* out = pair->from.as<uint64_t>() + (pair->lanes - 1) * pair->from_lane;
+  for (size_t word = 0; word < pair->common(); ++word)
+    for (size_t lane = 0; lane < pair->lanes; ++lane) out[word] += std::exchange(in[lane * pair->to_lane + word], 0);
+  return {};
+}
+
+Result<> clear_new_slots(int counters, const std::vector<Slot>& slots, const std::vector<Slot>& known) {
+  std::set<uint32_t> kept;
+  for (const Slot& slot : known) kept.insert(slot.number);
+  TRY_ASSIGN(const bpf_map_info info, map_info(counters));
+  TRY_ASSIGN(const Mapping memory, map_memory(counters));
+  const uint32_t lanes = counter_lanes(), stride = info.max_entries / lanes;
+  for (const Slot& slot : slots)
+    for (uint32_t lane = 0; lane < lanes && slot.number < stride && !kept.contains(slot.number); ++lane)
+      memory.as<ps_counter>()[size_t{lane} * stride + slot.number] = {};
+  return {};
 }
 
 }  // namespace penstock

@@ -7,8 +7,10 @@
 #include <cerrno>
 #include <filesystem>
 #include <set>
+#include <utility>
 
 #include "core/kernel/bpf.h"
+#include "core/plan/totals.h"
 
 namespace penstock {
 
@@ -18,6 +20,10 @@ using Clock = std::chrono::steady_clock;
 namespace {
 
 constexpr uint32_t first_counter_slots = 4096;
+
+// What programs count, one lane of 64-bit words for each CPU and the last one for user space: generations share such a
+// map until it has to grow, and then its sums are carried over.
+constexpr const char* laned_maps[] = {"counters", "set_hits"};
 
 std::string hook_pin(const Instance& instance, uint64_t generation, size_t hook) {
   return fmt::format("{}/hook-{}", instance.generation(generation), hook);
@@ -59,49 +65,47 @@ struct Programs {
   }
 };
 
+// Where a pin or the revision was removed by hand: what the links run, as it is.
+Result<Programs> programs_of_links(const Instance& instance, Error why) {
+  Programs out;
+  TRY_ASSIGN(const Running running, observe(instance));
+  for (const RunningLink& link : running.links) {
+    if (link.info.ifindex == 0) continue;
+    auto program = program_by_id(link.info.program);
+    auto info = program ? program_info(program->get()) : Result<bpf_prog_info>(Failure(program.error()));
+    if (!info || std::string(info->name) == "penstock_gate") {  // what it chooses from is not told by the link
+      why.diagnostics.front().hint = "say `penstock off`, then apply the file again";
+      return Failure(std::move(why));
+    }
+    out.wanted.push_back({{link.info.ifindex, link.device}, program->get(), attach_name(link.mode)});
+    out.descriptors.push_back(std::move(*program));
+  }
+  return out;
+}
+
 Result<Programs> programs_of(const Instance& instance, uint64_t generation) {
   Programs out;
   if (generation == 0) return out;
-  TRY_ASSIGN(const Revision revision, Revisions(instance).read(generation));
-  TRY_ASSIGN(const auto attachments, attachments_of(revision.hooks, list_devices()));
-  for (size_t i = 0; i < revision.hooks.size(); ++i) {
-    TRY_ASSIGN(Fd program, open_pin(hook_pin(instance, generation, i)));
-    out.descriptors.push_back(std::move(program));
+  auto revision = Revisions(instance).read(generation);
+  if (!revision) return programs_of_links(instance, std::move(revision).error());
+  TRY_ASSIGN(const auto attachments, attachments_of(revision->hooks, list_devices()));
+  for (size_t i = 0; i < revision->hooks.size(); ++i) {
+    auto program = open_pin(hook_pin(instance, generation, i));
+    if (!program) return programs_of_links(instance, std::move(program).error());
+    out.descriptors.push_back(std::move(*program));
   }
   for (const Attachment& a : attachments) out.wanted.push_back({a.device, out.descriptors[a.hook].get(), a.mode});
   return out;
 }
 
-// Links run `generation` directly, without gates.
+// Links run `generation` directly, without gates; settings of devices that it does not need are as they were.  A device
+// that came back and cannot be attached is a warning: it must not hold up the others.
 Result<std::vector<Diagnostic>> converge(const Instance& instance, uint64_t generation) {
   TRY_ASSIGN(const Programs programs, programs_of(instance, generation));
-  return attach_wanted(instance, programs.wanted);
-}
-
-// Counters that moved to a larger map: what the old one holds goes to the lane of user space.  Set, not added, so that
-// it can be repeated; the old map no longer changes when this runs.
-Result<> carry_counters(const Instance& instance, uint64_t from, uint64_t to) {
-  if (from == 0 || from == to) return {};
-  auto before = open_pin(instance.generation(from) + "/counters");
-  auto after = open_pin(instance.generation(to) + "/counters");
-  if (!before || !after) return {};
-  TRY_ASSIGN(const bpf_map_info old_info, map_info(before->get()));
-  TRY_ASSIGN(const bpf_map_info new_info, map_info(after->get()));
-  if (old_info.id == new_info.id) return {};
-  TRY_ASSIGN(const Mapping old_memory, map_memory(before->get()));
-  TRY_ASSIGN(const Mapping new_memory, map_memory(after->get()));
-  const uint32_t lanes = counter_lanes(), old_stride = old_info.max_entries / lanes, new_stride = new_info.max_entries / lanes;
-  auto* out = new_memory.as<ps_counter>() + size_t{lanes - 1} * new_stride;
-  for (uint32_t slot = 0; slot < old_stride; ++slot) {
-    ps_counter sum{};
-    for (uint32_t lane = 0; lane < lanes; ++lane) {
-      const ps_counter& c = old_memory.as<ps_counter>()[size_t{lane} * old_stride + slot];
-      sum.packets += c.packets;
-      sum.bytes += c.bytes;
-    }
-    out[slot] = sum;
-  }
-  return {};
+  TRY_ASSIGN(auto warnings, attach_wanted(instance, programs.wanted, AttachFailure::warning));
+  Restored restored = restore_settings(instance, [&](const Setting& s) { return s.since <= generation && programs.of(s.ifindex); });
+  std::move(restored.failed.begin(), restored.failed.end(), std::back_inserter(warnings));
+  return warnings;
 }
 
 void drop_generations_but(const Instance& instance, uint64_t keep) {
@@ -119,14 +123,20 @@ void drop_transaction(const Instance& instance) {
   rmdir(instance.pins("txn").c_str());
 }
 
+// The status of a revision is a note for the history: a full disk must not keep a change half finished.
+void note_status(const Instance& instance, uint64_t number, RevisionStatus status, std::vector<Diagnostic>& warnings) {
+  if (auto done = Revisions(instance).set_status(number, status); !done)
+    warnings.push_back(std::move(done).error().diagnostics.front());
+}
+
 Result<std::vector<Diagnostic>> finish(const Instance& instance, uint64_t from, uint64_t to) {
   TRY_ASSIGN(auto warnings, converge(instance, to));
   step("gates-replaced");
-  TRY(carry_counters(instance, from, to));
+  for (const char* name : laned_maps) TRY(carry_counters(instance, from, to, name));
   TRY_ASSIGN(const Mapping state, open_state(instance));
   state.as<NodeState>()->generation = to;
   step("state-written");
-  TRY(Revisions(instance).set_status(to, RevisionStatus::confirmed));
+  note_status(instance, to, RevisionStatus::confirmed, warnings);
   step("status-written");
   drop_transaction(instance);
   step("txn-dropped");
@@ -140,7 +150,8 @@ Result<std::vector<Diagnostic>> revert(const Instance& instance, uint64_t from, 
   TRY_ASSIGN(auto warnings, converge(instance, from));
   step("reverted-links");
   if (switched) {
-    TRY(Revisions(instance).set_status(to, RevisionStatus::reverted));
+    for (const char* name : laned_maps) TRY(return_counters(instance, from, to, name));
+    note_status(instance, to, RevisionStatus::reverted, warnings);
   } else {
     remove_tree(Revisions(instance).directory(to));
   }
@@ -159,6 +170,7 @@ Result<> check_network(const Instance& instance, const Running& running) {
                 "run penstock there, or keep a second instance here with --instance NAME");
   // That namespace is gone with its devices: what is left of it means nothing here.
   remove_tree(instance.bpf);
+  forget_settings(instance);
   return {};
 }
 
@@ -178,8 +190,11 @@ Result<Settled> settle(const Instance& instance) {
     TRY(check_network(instance, before));
   }
   TRY_ASSIGN(const Running running, observe(instance));
-  if (!running.present) {
+  if (!running.present) {  // `off`, a reboot or a namespace that is gone took what waited with it
     remove_tree(instance.bpf);
+    out.warnings = restore_settings(instance, [](const Setting&) { return false; }).failed;
+    for (const Revision& revision : Revisions(instance).all())
+      if (revision.status == RevisionStatus::candidate) note_status(instance, revision.number, RevisionStatus::reverted, out.warnings);
     return out;
   }
   if (running.transaction) {
@@ -188,12 +203,16 @@ Result<Settled> settle(const Instance& instance) {
     out.to = t.to;
     const uint64_t now = coarse_now();
     if (t.waiting(now)) return out;
-    const bool switched = t.armed_at != 0;
+    const bool switched = t.deadline != 0;
     auto done = t.confirmed() ? finish(instance, t.from, t.to) : revert(instance, t.from, t.to, switched);
     if (!done) return Failure(std::move(done).error());
     out.warnings = std::move(*done);
     out.what = t.confirmed() ? Settled::What::finished : switched ? Settled::What::reverted : Settled::What::undone;
     return out;
+  }
+  if (!fs::exists(instance.pins("state"))) {  // removed by hand: the links have told what runs
+    TRY_ASSIGN(const Mapping state, open_state(instance));
+    state.as<NodeState>()->generation = running.state.generation;
   }
   remove_tree(instance.pins("txn"));  // an array without its word: cut off before it meant anything
   for (const uint64_t generation : running.generations) {
@@ -205,17 +224,19 @@ Result<Settled> settle(const Instance& instance) {
   for (const Revision& revision : Revisions(instance).all()) {
     if (revision.status != RevisionStatus::candidate) continue;
     if (revision.generation == running.state.generation) {
-      TRY(Revisions(instance).set_status(revision.number, RevisionStatus::confirmed));
+      note_status(instance, revision.number, RevisionStatus::confirmed, out.warnings);
     } else {
       remove_tree(Revisions(instance).directory(revision.number));
     }
   }
   if (running.state.generation != 0) {
-    if (auto healed = converge(instance, running.state.generation)) {
-      out.warnings = std::move(*healed);
-    } else {  // a device that cannot be re-attached must not keep other commands from working
-      out.warnings = std::move(healed).error().diagnostics;
-    }
+    auto healed = converge(instance, running.state.generation);
+    // A device that cannot be re-attached must not keep other commands from working.
+    std::vector<Diagnostic> said = healed ? std::move(*healed) : std::move(healed).error().diagnostics;
+    std::move(said.begin(), said.end(), std::back_inserter(out.warnings));
+  } else {
+    auto failed = restore_settings(instance, [](const Setting&) { return false; }).failed;
+    std::move(failed.begin(), failed.end(), std::back_inserter(out.warnings));
   }
   return out;
 }
@@ -224,7 +245,8 @@ Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Im
   std::map<std::string, Fd> out;
   uint32_t slots = first_counter_slots;
   while (slots < image.slot_end) slots *= 2;
-  if (from != 0) {
+  const Revisions revisions(instance);
+  if (from != 0 && revisions.read(from)) {  // without its revision nobody knows what its slots mean
     if (auto counters = open_pin(instance.generation(from) + "/counters")) {
       TRY_ASSIGN(const bpf_map_info info, map_info(counters->get()));
       if (info.max_entries / counter_lanes() >= image.slot_end) out["counters"] = std::move(*counters);
@@ -233,10 +255,24 @@ Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Im
   if (!out.contains("counters")) {
     TRY_ASSIGN(out["counters"], create_map({BPF_MAP_TYPE_ARRAY, "counters", 4, sizeof(ps_counter), slots * counter_lanes(), BPF_F_MMAPABLE}));
   }
+  TRY(clear_new_slots(out["counters"].get(), image.slots, revisions.known_slots()));
+  if (const auto wanted = image.sizes.find("set_hits"); from != 0 && wanted != image.sizes.end()) {
+    if (auto hits = open_pin(instance.generation(from) + "/set_hits")) {
+      TRY_ASSIGN(const bpf_map_info info, map_info(hits->get()));
+      if (info.max_entries == wanted->second) out["set_hits"] = std::move(*hits);
+    }
+  }
   std::error_code error;
   for (fs::directory_iterator it(instance.pins("shared"), error), end; !error && it != end; it.increment(error)) {
     TRY_ASSIGN(Fd map, open_pin(it->path()));
-    out[it->path().filename()] = std::move(map);
+    const std::string name = it->path().filename();
+    if (const auto wanted = image.sizes.find(name); wanted != image.sizes.end()) {
+      TRY_ASSIGN(const bpf_map_info info, map_info(map.get()));
+      if (info.max_entries != wanted->second)
+        return fail(fmt::format("the map {} has {} entries, not {}: another version of penstock made it", it->path().string(), info.max_entries, wanted->second),
+                    "`penstock off`, then apply: what is saved on disk comes back");
+    }
+    out[name] = std::move(map);
   }
   return out;
 }
@@ -249,7 +285,7 @@ Result<> pin_generation(const Instance& instance, const Change& change, const Lo
   TRY(make_directories(directory));
   for (size_t i = 0; i < loaded.objects.size(); ++i) TRY(pin(loaded.program(i), fmt::format("{}/hook-{}", directory, i)));
   if (loaded.objects.empty()) return {};
-  std::set<std::string> tables{"counters"};
+  std::set<std::string> tables(std::begin(laned_maps), std::end(laned_maps));
   for (const TableImage& table : change.image.tables) tables.insert(table.map);
   TRY(make_directories(instance.pins("shared")));
   for (const auto& [name, map] : loaded.objects.front().maps()) {
@@ -342,14 +378,17 @@ Result<Applied> carry_out(const Instance& instance, const Change& change, const 
   step("pinned");
   if (auto done = Revisions(instance).save(change.revision, change.config, change.set_files); !done) return undo(std::move(done).error());
   step("saved");
+  if (auto done = change_settings(instance, change.settings); !done) return undo(std::move(done).error());
   auto warnings = switch_over(instance, change, from);
   if (!warnings) return undo(std::move(warnings).error());
   out.warnings = std::move(*warnings);
   if (change.confirm) {
     out.waiting = true;
   } else {
-    TRY_ASSIGN(auto more, finish(instance, from, out.generation));
-    out.warnings.insert(out.warnings.end(), more.begin(), more.end());
+    // The change is active: what keeps it from being finished is a warning, and the next command tries again.
+    auto more = finish(instance, from, out.generation);
+    std::vector<Diagnostic> said = more ? std::move(*more) : std::move(more).error().diagnostics;
+    std::move(said.begin(), said.end(), std::back_inserter(out.warnings));
     Revisions(instance).prune(20, {out.generation});
   }
   out.total = Clock::now() - start;
@@ -367,6 +406,7 @@ Result<> record_only(const Instance& instance, const Change& change) {
 Result<uint64_t> confirm(const Instance& instance) {
   TRY_ASSIGN(const Running running, observe(instance));
   if (!running.transaction) return fail("nothing waits to be confirmed", "see `penstock history`");
+  step("confirming");
   TRY_ASSIGN(const Mapping memory, open_word(instance));
   auto* word = memory.as<ps_txn>();
   uint64_t deadline = __atomic_load_n(&word->deadline, __ATOMIC_ACQUIRE);
@@ -400,7 +440,7 @@ Result<uint64_t> take_back(const Instance& instance) {
   if (!running.transaction) return fail("nothing waits to be confirmed");
   {
     TRY_ASSIGN(const Mapping memory, open_word(instance));
-    __atomic_store_n(&memory.as<ps_txn>()->deadline, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&memory.as<ps_txn>()->deadline, PS_GATE_TAKEN_BACK, __ATOMIC_RELEASE);
   }
   step("taken-back");
   TRY(revert(instance, running.transaction->from, running.transaction->to, true));
@@ -423,12 +463,19 @@ Result<std::vector<std::string>> remove_all(const Instance& instance) {
     }
     if (unlink(path.c_str()) < 0) failed.diagnostics.push_back(Diagnostic{fmt::format("cannot remove {}", path)});
     removed.push_back("detached from " + device);
+    step("detached " + device);
   }
+  Restored settings = restore_settings(instance, [](const Setting&) { return false; });
+  std::move(settings.done.begin(), settings.done.end(), std::back_inserter(removed));
   if (!failed.diagnostics.empty()) return Failure(std::move(failed));
   const bool more = fs::exists(instance.bpf, error);
   fs::remove_all(instance.bpf, error);
   if (error) return fail(fmt::format("cannot remove {}: {}", instance.bpf, error.message()));
   if (more) removed.push_back("removed " + instance.bpf);
+  if (!settings.failed.empty()) {
+    failed.diagnostics = std::move(settings.failed);
+    return Failure(std::move(failed));
+  }
   return removed;
 }
 

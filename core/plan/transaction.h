@@ -15,6 +15,7 @@
 #include "core/plan/loader.h"
 #include "core/plan/revisions.h"
 #include "core/plan/running.h"
+#include "core/plan/settings.h"
 
 namespace penstock {
 
@@ -34,6 +35,7 @@ struct Change {
   Revision revision;                    // number and generation are filled in by next_generation()
   std::string config;                   // text of the file
   std::map<std::string, std::string> set_files;
+  std::vector<Setting> settings;        // of devices, changed before the switch and put back where it is taken back
   std::optional<std::chrono::nanoseconds> confirm;  // absent: confirmed at once
 };
 

@@ -13,7 +13,7 @@ namespace {
 constexpr uint8_t icmp = 1, icmpv6 = 58;
 constexpr PortRange any_port{};
 
-// Up to this many rules are walked one by one; more have a classifier (bench/classifier.cpp).
+// Up to this many rules are walked one by one; more have a classifier.
 constexpr size_t walked_rules_max = 4;
 // How many prefixes a rule may list for a side, to have an entry of the classifier for each: few where the entries
 // may end up in one chain, since a set is then asked faster.
@@ -173,9 +173,18 @@ std::optional<std::vector<ClassifierRule>> entries_of(const Policy& policy, size
   return entries;
 }
 
-// A classifier for the policy's rules.  False: walk them.
+// Does a rule ask for a set that counts hits?
+bool asks_counted(const Policy& policy, const SetRegistry& sets) {
+  const auto counted = [&](const AddressMatch& match) {
+    return std::ranges::any_of(match.sets, [&](const std::string& name) { return sets.counts_hits(name); });
+  };
+  return std::ranges::any_of(policy.rules, [&](const Rule& rule) { return counted(rule.from) || counted(rule.to); });
+}
+
+// A classifier for the policy's rules.  False: walk them; so must be rules that ask for sets which count, since the
+// classifier also asks for rules behind the one that wins.
 bool classify(const Policy& policy, ps_policy& out, SetRegistry& sets, SlotTable& slots, Tables& tables) {
-  if (policy.rules.size() <= walked_rules_max) return false;
+  if (policy.rules.size() <= walked_rules_max || asks_counted(policy, sets)) return false;
   SetRegistry with = sets;  // sets that are not used in the end must not be registered
   const Rule* over = nullptr;
   const size_t listed = policy.rules.size() > classifier_chain_max ? listed_max : listed_in_chain_max;
@@ -196,9 +205,17 @@ bool classify(const Policy& policy, ps_policy& out, SetRegistry& sets, SlotTable
   return true;
 }
 
-Result<ps_policy> compile_policy(const Policy& policy, size_t max_entries, SetRegistry& sets, SlotTable& slots,
+// A policy, and where its entries in map `policy_rules` lie: the list to walk or the classifier's residual tests.
+struct Compiled {
+  ps_policy table{};
+  size_t first = 0, end = 0;
+};
+
+Result<Compiled> compile_policy(const Policy& policy, size_t max_entries, SetRegistry& sets, SlotTable& slots,
                                  Tables& tables) {
-  ps_policy out{};
+  Compiled compiled;
+  ps_policy& out = compiled.table;
+  compiled.first = tables.rules.size();
   if (!classify(policy, out, sets, slots, tables)) {
     const Rule* over = nullptr;
     const auto entries = entries_of(policy, max_entries, 0, sets, slots, over);
@@ -213,6 +230,7 @@ Result<ps_policy> compile_policy(const Policy& policy, size_t max_entries, SetRe
     for (const ClassifierRule& entry : *entries) tables.rules.push_back(entry.rule);
     tables.listed += entries->size();
   }
+  compiled.end = tables.rules.size();
   const ps_verdict v = verdict(policy.default_action, policy.mode);
   out.default_verdict = static_cast<__u8>(v);
   out.default_slot = policy_slot(policy, {}, v, PS_REASON_DEFAULT, policy.default_at, slots);
@@ -221,7 +239,7 @@ Result<ps_policy> compile_policy(const Policy& policy, size_t max_entries, SetRe
     out.kept_nd_slot = policy_slot(policy, {}, PS_PASS, PS_REASON_KEPT_ND, policy.default_at, slots);
     out.kept_dhcp_slot = policy_slot(policy, {}, PS_PASS, PS_REASON_KEPT_DHCP, policy.default_at, slots);
   }
-  return out;
+  return compiled;
 }
 
 template <class T>
@@ -235,9 +253,9 @@ TableImage table(std::string map, std::vector<T> entries, std::string structure)
 Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const std::vector<std::string>& interfaces,
                                       size_t max_entries, SetRegistry& sets, SlotTable& slots) {
   Tables tables;
-  std::vector<ps_policy> compiled;
+  std::vector<Compiled> compiled;
   for (const Policy& policy : policies) {
-    TRY_ASSIGN(const ps_policy entry, compile_policy(policy, max_entries, sets, slots, tables));
+    TRY_ASSIGN(const Compiled entry, compile_policy(policy, max_entries, sets, slots, tables));
     compiled.push_back(entry);
     for (const Attach& attach : policy.attach) {
       if (std::ranges::find(interfaces, attach.interface) != interfaces.end()) continue;
@@ -248,24 +266,36 @@ Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const
   }
 
   PolicyTables out;
-  std::vector<ps_policy> lists;  // one after the other, what each hook runs
   for (const std::string& interface : interfaces) {
-    ps_policy_const hook{static_cast<uint32_t>(lists.size()), 0, 0};
+    ps_policy_const hook{};
+    size_t asked[2] = {0, 0};
     for (size_t i = 0; i < policies.size(); ++i) {
       const auto attach = std::ranges::find(policies[i].attach, interface, &Attach::interface);
       if (attach == policies[i].attach.end()) continue;
-      if (++hook.count > PS_POLICIES_MAX) {
+      if (hook.count == PS_POLICIES_MAX) {
         Diagnostic d{fmt::format("more than {} policies on interface {}", PS_POLICIES_MAX, interface)};
         d.at = attach->at;
         d.hint = "join some of them";
         return fail(std::move(d));
       }
-      lists.push_back(compiled[i]);
-      if (compiled[i].classified) hook.classifiers = 1;
+      const Compiled& policy = compiled[i];
+      hook.policy[hook.count++] = policy.table;
+      hook.classifiers |= policy.table.classified;
+      const size_t times = policy.table.classified ? 2 : 1;  // entries share residual tests
+      for (size_t k = policy.first; k < policy.end; ++k) {
+        const ps_rule& rule = tables.rules[k];
+        hook.rule_flags |= rule.flags;
+        for (int side = 0; side < 2; ++side)
+          hook.ports |= rule.port_first[side] != any_port.first || rule.port_last[side] != any_port.last;
+        asked[PS_SOURCE] += rule.flags & PS_RULE_FROM ? times : 0;
+        asked[PS_DESTINATION] += rule.flags & PS_RULE_TO ? times : 0;
+      }
     }
+    hook.short_lists = !(hook.rule_flags & PS_RULE_SOCKET) &&
+                       std::all_of(hook.policy, hook.policy + hook.count, [](const ps_policy& p) { return p.rules <= PS_RULES_SHORT; });
+    hook.asks_again = asked[PS_SOURCE] > 1 || asked[PS_DESTINATION] > 1;
     out.hooks.push_back(hook);
   }
-  out.tables.push_back(table("policies", std::move(lists), {}));
   out.tables.push_back(table("policy_rules", std::move(tables.rules), fmt::format("list, {} entries", tables.listed)));
   out.tables.push_back(table("classifiers", std::move(tables.classifiers), {}));
   std::string structure;

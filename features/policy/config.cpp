@@ -59,7 +59,7 @@ Keys<Rule> rule_keys(const std::vector<Extension>& extensions) {
       .optional("proto", proto_type(), &Rule::proto, {"The protocol above IP, after any IPv6 extension headers.", "tcp"})
       .optional("from-port", port_match_type(), &Rule::from_port, {"The source port; only with `proto: tcp` or `udp`.  Later fragments carry no ports and never match.", "\"1024-65535\""})
       .optional("to-port", port_match_type(), &Rule::to_port, {"The destination port, written like `from-port`.", "[80, 443]"})
-      .optional("socket", yes_no_type(), &Rule::socket, "no", {"Match only packets that a socket of this host owns, connected or listening: keeps the answers to the node's own requests under `default: drop`.", "yes"})
+      .optional("socket", yes_no_type(), &Rule::socket, "no", {"Match only packets that a socket of this host owns (a connection, or a bound UDP port; a listening TCP port owns nothing): keeps the answers to the node's own requests under `default: drop`.", "yes"})
       .required("action", action_type({"redirect", "reject", "mark", "mirror", "count", "limit", "ban", "syn-proxy"}), &Rule::action, {"What happens to a packet that matches.", "drop"})
       .extend(extensions, &Rule::extensions)
       .unbuilt({"limit", "flags", "icmp", "icmp-type", "length", "ttl", "dscp", "mark", "set-mark", "vlan", "fragment", "state", "mirror", "sample", "audit", "ban", "time", "syn-proxy", "log"})

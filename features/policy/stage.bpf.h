@@ -19,27 +19,22 @@ struct {
   __uint(map_flags, BPF_F_MMAPABLE);
   __uint(max_entries, 1);
   __type(key, __u32);
-  __type(value, struct ps_policy);
-} policies SEC(".maps");
-
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(map_flags, BPF_F_MMAPABLE);
-  __uint(max_entries, 1);
-  __type(key, __u32);
   __type(value, struct ps_rule);
 } policy_rules SEC(".maps");
 
-// From the stage of sets: is the address of `side` in set `set`?
+// From the stage of sets: is the address of `side` in set `set`?  In place, or as a function of its own.
+static int set_holds(const struct ps_packet *p, __u32 set, __u32 side);
 int set_contains(__u32 set, __u32 side);
 
 // Is the address of `side` in the set?  The first 64 sets are asked once a packet.
-static __always_inline int policy_in_set(struct ps_packet *p, __u32 set, __u32 side)
+static __always_inline int policy_in_set(struct ps_packet *p, __u32 set, __u32 side, int in_place)
 {
+  if (!policy_const.asks_again)
+    return (in_place ? set_holds(p, set, side) : set_contains(set, side)) != 0;
   const __u64 bit = 1ull << (set & 63);
   if (set < 64 && p->sets[side].known & bit)
     return (p->sets[side].member & bit) != 0;
-  const int member = set_contains(set, side) != 0;
+  const int member = (in_place ? set_holds(p, set, side) : set_contains(set, side)) != 0;
   if (set < 64) {
     p->sets[side].known |= bit;
     if (member)
@@ -100,24 +95,27 @@ static __always_inline int policy_owned(struct xdp_md *ctx, struct ps_packet *p)
 }
 
 // The cheap tests first: memory beyond the packet and the rule is touched only when all else holds.
-static __always_inline int policy_matches(struct xdp_md *ctx, struct ps_packet *p, const struct ps_rule *rule)
+static __always_inline int policy_matches(struct xdp_md *ctx, struct ps_packet *p, const struct ps_rule *rule,
+                                          int in_place)
 {
   const struct ps_datagram *d = &p->outer;
-  const __u32 flags = rule->flags;
+  const __u32 flags = rule->flags, used = policy_const.rule_flags;
   if (rule->needs & ~d->flags)
     return 0;
-  if (flags & PS_RULE_PROTO && rule->proto != d->protocol)
+  if (used & PS_RULE_PROTO && flags & PS_RULE_PROTO && rule->proto != d->protocol)
     return 0;
-  if (d->port[PS_SOURCE] < rule->port_first[PS_SOURCE] || d->port[PS_SOURCE] > rule->port_last[PS_SOURCE] ||
-      d->port[PS_DESTINATION] < rule->port_first[PS_DESTINATION] ||
-      d->port[PS_DESTINATION] > rule->port_last[PS_DESTINATION])
+  if (policy_const.ports &&
+      (d->port[PS_SOURCE] < rule->port_first[PS_SOURCE] || d->port[PS_SOURCE] > rule->port_last[PS_SOURCE] ||
+       d->port[PS_DESTINATION] < rule->port_first[PS_DESTINATION] ||
+       d->port[PS_DESTINATION] > rule->port_last[PS_DESTINATION]))
     return 0;
-  if (flags & PS_RULE_FROM && policy_in_set(p, rule->set[PS_SOURCE], PS_SOURCE) == !!(flags & PS_RULE_FROM_NEGATED))
+  if (used & PS_RULE_FROM && flags & PS_RULE_FROM &&
+      policy_in_set(p, rule->set[PS_SOURCE], PS_SOURCE, in_place) == !!(flags & PS_RULE_FROM_NEGATED))
     return 0;
-  if (flags & PS_RULE_TO &&
-      policy_in_set(p, rule->set[PS_DESTINATION], PS_DESTINATION) == !!(flags & PS_RULE_TO_NEGATED))
+  if (used & PS_RULE_TO && flags & PS_RULE_TO &&
+      policy_in_set(p, rule->set[PS_DESTINATION], PS_DESTINATION, in_place) == !!(flags & PS_RULE_TO_NEGATED))
     return 0;
-  return !(flags & PS_RULE_SOCKET) || policy_owned(ctx, p);
+  return !(used & PS_RULE_SOCKET && flags & PS_RULE_SOCKET) || policy_owned(ctx, p);
 }
 
 // Neighbour discovery (RFC 4861): router and neighbour solicitation and advertisement, redirect.
@@ -159,7 +157,7 @@ __noinline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
     const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &at);
     if (!rule)
       return end;
-    if (!policy_matches(ctx, p, rule))
+    if (!policy_matches(ctx, p, rule, 0))
       continue;
     if (rule->verdict != PS_RULE_SKIP)
       return POLICY_MATCHED | at;
@@ -169,12 +167,35 @@ out:
   return at;
 }
 
-// One policy's verdict on the packet: PS_PASS, PS_DROP or PS_AUDIT, counted in the slot that decided.
-static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, __u32 index)
+// The whole list, block by block: POLICY_MATCHED | the index of the entry that matched, or an index not below `end`; below
+// it the list was too long.  The verifier walks this once too, whatever each policy's numbers are.
+__noinline __u64 policy_walk_blocks(struct xdp_md *ctx, __u32 first, __u32 end)
 {
-  const struct ps_policy *policy = bpf_map_lookup_elem(&policies, &index);
-  if (!policy)
-    return PS_ABORTED;
+  __u64 at = first;
+  for (__u32 i = 0; i < POLICY_BLOCKS && at < end; i++)
+    at = policy_walk(ctx, at, end);
+  return at;
+}
+
+// The same for a list of at most PS_RULES_SHORT entries, part of the program: a call costs more than such a list.
+static __always_inline __u64 policy_walk_short(struct xdp_md *ctx, struct ps_packet *p, __u32 at, __u32 end)
+{
+  for (int i = 0; i < PS_RULES_SHORT && at < end; i++, at++) {
+    const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &at);
+    if (!rule)
+      return end;
+    if (!policy_matches(ctx, p, rule, 1))
+      continue;
+    if (rule->verdict != PS_RULE_SKIP)
+      return POLICY_MATCHED | at;
+    at += rule->slot;
+  }
+  return at;
+}
+
+// One policy's verdict on the packet: PS_PASS, PS_DROP or PS_AUDIT, counted in the slot that decided.
+static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, const volatile struct ps_policy *policy)
+{
   if (policy_const.classifiers && policy->classified) {
     const struct ps_class_entry *entry = classifier_find(ctx, policy->classifier);
     if (entry) {
@@ -183,11 +204,9 @@ static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p,
     }
   }
   const __u32 end = policy->first_rule + policy->rules;
-  __u64 at = policy->first_rule;
-  for (__u32 i = 0; i < POLICY_BLOCKS && (__u32)at < end; i++) {
-    at = policy_walk(ctx, at, end);
-    if (!(at & POLICY_MATCHED))
-      continue;
+  const __u64 at = policy_const.short_lists ? policy_walk_short(ctx, p, policy->first_rule, end)
+                                            : policy_walk_blocks(ctx, policy->first_rule, end);
+  if (at & POLICY_MATCHED) {
     const __u32 matched = at;
     const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &matched);
     if (!rule)
@@ -195,7 +214,7 @@ static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p,
     count(rule->slot, p->length);
     return rule->verdict;
   }
-  if ((__u32)at < end)
+  if (at < end)
     return PS_ABORTED;
   __u32 slot = policy->default_slot;
   int verdict = policy->default_verdict;
@@ -213,11 +232,14 @@ static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p,
 // Accept goes on to the next policy, drop ends.  PS_PASS: every policy accepts.
 static __always_inline int policy_stage(struct xdp_md *ctx, struct ps_packet *p)
 {
-  p->socket = PS_SOCKET_UNKNOWN;
-  p->sets[PS_SOURCE].known = p->sets[PS_SOURCE].member = 0;
-  p->sets[PS_DESTINATION].known = p->sets[PS_DESTINATION].member = 0;
+  if (policy_const.rule_flags & PS_RULE_SOCKET)
+    p->socket = PS_SOCKET_UNKNOWN;
+  if (policy_const.asks_again) {
+    p->sets[PS_SOURCE].known = p->sets[PS_SOURCE].member = 0;
+    p->sets[PS_DESTINATION].known = p->sets[PS_DESTINATION].member = 0;
+  }
   for (__u32 i = 0; i < PS_POLICIES_MAX && i < policy_const.count; i++) {
-    const int verdict = policy_judge(ctx, p, policy_const.first + i);
+    const int verdict = policy_judge(ctx, p, &policy_const.policy[i]);
     if (verdict != PS_PASS && verdict != PS_AUDIT)
       return verdict;
   }

@@ -2,17 +2,9 @@
 #pragma once
 #include "bpf/packet.h"
 
-// Symbol `policy_const` in .rodata: which entries of map `policies` this hook runs, in order.
-struct ps_policy_const {
-  __u32 first;
-  __u32 count;        // at most PS_POLICIES_MAX
-  __u32 classifiers;  // 1: some of them have a classifier
-};
-#define PS_POLICIES_MAX 8
-
 #define PS_NO_SLOT 0xffffffffu
 
-// Map `policies`.  A policy attached to several interfaces has an entry for each, with the same rules.
+// A policy attached to several interfaces is told to each, with the same rules.
 struct ps_policy {
   __u32 first_rule;       // in map `policy_rules`
   __u32 rules;            // entries, at most the level's PS_RULES_MAX; 0 with a classifier
@@ -24,6 +16,20 @@ struct ps_policy {
   __u8 pad[2];
   __u32 classifier;
   __u32 pad2;
+};
+
+// Symbol `policy_const` in .rodata: the policies that this hook runs, in order.  What no rule of theirs asks, the
+// verifier takes out of the program.
+#define PS_POLICIES_MAX 8
+struct ps_policy_const {
+  __u32 count;
+  __u8 rule_flags;    // enum ps_rule_flags that any rule has
+  __u8 ports;         // 1: a rule asks for ports
+  __u8 asks_again;    // 1: more than one rule asks for sets of the same side
+  __u8 short_lists;   // 1: no policy that is walked has more than PS_RULES_SHORT entries, and none asks for sockets
+  __u8 classifiers;   // 1: a policy has a classifier
+  __u8 pad[7];
+  struct ps_policy policy[PS_POLICIES_MAX];
 };
 
 enum ps_rule_flags {
@@ -49,6 +55,7 @@ struct ps_rule {
   __u32 pad[2];
 };
 #define PS_RULE_SKIP 0xff
+#define PS_RULES_SHORT 2
 
 // How many entries one policy may have, by instruction level: without may_goto the verifier walks every turn.
 #define PS_RULES_MAX_may_goto 131072

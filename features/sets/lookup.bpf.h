@@ -49,6 +49,14 @@ struct {
     __type(value, __u64);
 } set_hits SEC(".maps");
 
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct set_hit_owner);
+} set_hit_owners SEC(".maps");
+
 // Run-time elements, and how many each set has (so that most packets skip the former).
 struct set_extra_lines {
     __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -134,7 +142,7 @@ static __always_inline __u64 set_in_pair(__u64 low, __u64 pair)
     return 1 ^ (set_sign(low - (pair & 0xff)) | set_sign((pair >> 8 & 0xff) - low));
 }
 
-__noinline __u32 set_bitmap(__u32 base, __u32 address)
+static __always_inline __u32 set_bitmap(__u32 base, __u32 address)
 {
     const struct set_line *line = set_line_at(&set_lines, base + (address >> (32 - SET_GROUP_BITS)));
     if (!line)
@@ -236,25 +244,26 @@ __noinline __u32 set_tree(__u32 base, __u32 ids, __u64 hi, __u64 lo)
 }
 
 // The element of the set that is the longest prefix of the address: its id (1 in a set without ids), or 0.
-// `ipv6` is 0 or 1; the address is left aligned: hi = (u64)address << 32, lo = 0 for IPv4.
-static __always_inline __u32 set_lookup(const struct set_table *set, __u32 ipv6, __u64 hi, __u64 lo)
+// `ipv6` is 0 or 1; the address is left aligned: hi = (u64)address << 32, lo = 0 for IPv4.  Bit n of `kinds` says
+// that kind n is in use: of a constant the verifier leaves only these lookups in the program.
+static __always_inline __u32 set_lookup(const struct set_table *set, __u32 kinds, __u32 ipv6, __u64 hi, __u64 lo)
 {
     const struct set_part *part = &set->part[ipv6 & 1];
     const __u32 kind = part->kind, base = part->base;
-    if (kind == SET_LINEAR)
+    if (kinds & 1 << SET_LINEAR && kind == SET_LINEAR)
         return set_linear(base, part->aux, hi >> 32);
-    if (kind == SET_BITMAP)
+    if (kinds & 1 << SET_BITMAP && kind == SET_BITMAP)
         return set_bitmap(base, hi >> 32);
-    if (kind == SET_TREE)
+    if (kinds & 1 << SET_TREE && kind == SET_TREE)
         return set_tree(base, part->aux, hi, lo);
-    if (kind == SET_SLOTS)
+    if (kinds & 1 << SET_SLOTS && kind == SET_SLOTS)
         return set_slots(base, hi >> 32);
     return 0;
 }
 
 // The run-time element of set `number` that covers the address and has not expired at `now` (ns of the
-// coarse clock): its id, or 0.  An expired element uncovers the wider one behind it.
-__noinline __u32 set_extra_find(__u32 number, __u32 ipv6, __u64 hi, __u64 lo, __u64 now)
+// coarse clock): its id | prefix length << 32, or 0.  An expired element uncovers the wider one behind it.
+__noinline __u64 set_extra_find(__u32 number, __u32 ipv6, __u64 hi, __u64 lo, __u64 now)
 {
     void *map = bpf_map_lookup_elem(&set_extra, &number);
     if (!map)
@@ -272,23 +281,40 @@ __noinline __u32 set_extra_find(__u32 number, __u32 ipv6, __u64 hi, __u64 lo, __
         if (!element)
             return 0;
         if (!element->expiry || now < element->expiry)
-            return element->id;
+            return element->id | (__u64)element->length << 32;
         number_of = element->parent;
     }
     return 0;
 }
 
-// set_extra_find for sets that have run-time elements; nearly free for the others.
-static __always_inline __u32 set_extra_lookup(const struct set_table *set, __u32 ipv6, __u64 hi, __u64 lo, __u64 now)
+// Has the set run-time elements?  Asked before the clock is read: nearly free for the others.
+static __always_inline int set_has_extra(const struct set_table *set)
 {
     __u32 number = set->number;
     const __u32 *count = (const __u32 *)bpf_map_lookup_elem(&set_extra_counts, &number);
-    return count && *count ? set_extra_find(number, ipv6, hi, lo, now) : 0;
+    return count && *count;
 }
 
-// Counts a hit of element `id` on this CPU's lane of `capacity` counters.
+static __always_inline __u32 set_extra_lookup(const struct set_table *set, __u32 ipv6, __u64 hi, __u64 lo, __u64 now)
+{
+    return set_has_extra(set) ? (__u32)set_extra_find(set->number, ipv6, hi, lo, now) : 0;
+}
+
+// Of a run-time element (as set_extra_find() returns it) and an element of the file that both cover an address: the id of
+// the longer prefix, of the file's where they are equal (then both have the same).
+static __always_inline __u32 set_more_specific(__u64 run_time, __u32 file)
+{
+    if (!file)
+        return run_time;
+    const struct set_hit_owner *owner = (const struct set_hit_owner *)bpf_map_lookup_elem(&set_hit_owners, &file);
+    return owner && owner->length >= run_time >> 32 ? file : (__u32)run_time;
+}
+
+// Counts a hit of element `id` on this CPU's lane of `capacity` counters.  An id beyond them has no counter.
 static __always_inline void set_count_hit(__u32 capacity, __u32 id)
 {
+    if (id >= capacity)
+        return;
     __u32 at = bpf_get_smp_processor_id() * capacity + id;
     __u64 *hits = (__u64 *)bpf_map_lookup_elem(&set_hits, &at);
     if (hits)

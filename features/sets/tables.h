@@ -106,12 +106,14 @@ enum { SET_HITS = 1 };                  // count a hit of each element
 
 // Run-time elements of one set: an inner map of `set_extra`, built whole and swapped at each change.
 // Line 0 is the header; the elements follow, element n in line n; then the parts, whose base counts
-// lines of this map and whose ids are element numbers.
+// lines of this map and whose ids are element numbers.  Programs of an older build may read it too: a new layout takes a
+// new name of the map.
 struct set_extra_header {
     __u32 count;                        // elements 1..count
     __u32 reserved[3];
     struct set_part part[2];            // tree with ids, or empty
-    __u64 reserved2[2];
+    __u64 version;                      // of the elements' file that it was built from
+    __u64 ids_of;                       // the generation whose owners (set_hit_owners) agree with the ids
 };
 
 struct set_extra_element {
@@ -123,5 +125,19 @@ struct set_extra_element {
     __u8 ipv6;                          // 0 or 1
     __u8 reserved[30];
 };
+
+// Most sets that can have run-time elements: entries of `set_extra` and `set_extra_counts`.
+#define SET_NUMBERS 1024
+
+// Map `set_hit_owners`: whose hits are counted at a place of `set_hits`; the place is the element's id.
+// Programs do not read it.
+struct set_hit_owner {
+    __u64 hi, lo;                       // address, left aligned
+    __u16 set;                          // number of the set + 1; 0: the place is free
+    __u8 length;                        // prefix length
+    __u8 ipv6;                          // 0 or 1
+    __u32 age;                          // generations since the element was last named; 0: it is named
+};
+#define SET_NO_COUNTER 0xffffffffU      // id of an element for which there is no place
 
 #endif

@@ -1,15 +1,24 @@
 #include "tests/model/packet.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace penstock::model {
 namespace {
 
 using Octets = std::span<const uint8_t>;
-constexpr Read malformed{Kind::malformed, {}};
-constexpr Read not_ip{Kind::not_ip, {}};
+constexpr Read malformed{Kind::malformed, {}, {}};
+constexpr Read not_ip{Kind::not_ip, {}, {}};
 
 unsigned u16(Octets o, size_t at) { return o[at] * 256u + o[at + 1]; }
+
+std::optional<Quoted> quoted(Octets o, bool v6);
+
+// RFC 792: unreachable, source quench, redirect, time exceeded, parameter problem.  RFC 4443 2.1: the high bit clear;
+// type 0 is none (it stands for nothing).
+bool is_error(unsigned type, bool v6) {
+  return v6 ? type > 0 && type < 128 : type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
+}
 
 // RFC 9293 3.1, RFC 768, RFC 792, RFC 4443: `payload` is what IP carries, `whole` unless it is a first fragment.
 Read transport(Packet packet, Octets payload, bool whole, bool v6) {
@@ -29,16 +38,16 @@ Read transport(Packet packet, Octets payload, bool whole, bool v6) {
     }
     case 1:
     case 58:
-      if ((packet.protocol == 58) != v6) return {Kind::ip, packet};  // the other family's ICMP is an unknown protocol
+      if ((packet.protocol == 58) != v6) return {Kind::ip, packet, {}};  // the other family's ICMP is an unknown protocol
       if (payload.size() < 8) return malformed;
       packet.icmp_type = payload[0];
-      return {Kind::ip, packet};
+      return {Kind::ip, packet, is_error(payload[0], v6) ? quoted(payload.subspan(8), v6) : std::nullopt};
     default:
-      return {Kind::ip, packet};
+      return {Kind::ip, packet, {}};
   }
   packet.source_port = u16(payload, 0);
   packet.destination_port = u16(payload, 2);
-  return {Kind::ip, packet};
+  return {Kind::ip, packet, {}};
 }
 
 // RFC 1858: a fragment at offset 8 would overwrite the flags of the TCP header that was judged.
@@ -61,7 +70,7 @@ Read ipv4(Octets o) {
   if (offset > 0) {
     if (rewrites_tcp(offset, packet.protocol)) return malformed;
     packet.later_fragment = true;
-    return {Kind::ip, packet};
+    return {Kind::ip, packet, {}};
   }
   return transport(packet, o.subspan(header, total - header), !more, false);
 }
@@ -101,7 +110,7 @@ Read ipv6(Octets o) {
       if (offset > 0) {
         packet.later_fragment = true;
         packet.protocol = next;
-        return {Kind::ip, packet};
+        return {Kind::ip, packet, {}};
       }
       if (rest[3] % 2 == 1) whole = false;
       rest = rest.subspan(8);
@@ -114,6 +123,61 @@ Read ipv6(Octets o) {
   }
   packet.protocol = next;
   return transport(packet, rest, whole, true);
+}
+
+// RFC 792, RFC 4443 3: the header of the offending datagram and at least eight bytes behind it; the rest may be missing.
+std::optional<Quoted> quoted_payload(Packet packet, Octets rest, bool v6) {
+  const bool ports = packet.protocol == 6 || packet.protocol == 17;
+  if (!ports && packet.protocol != (v6 ? 58u : 1u)) return packet;
+  if (rest.size() < 8) return {};
+  if (ports) {
+    packet.source_port = u16(rest, 0);
+    packet.destination_port = u16(rest, 2);
+  } else {
+    packet.icmp_type = rest[0];
+  }
+  return packet;
+}
+
+std::optional<Quoted> quoted(Octets o, bool v6) {
+  if (o.size() < (v6 ? 40 : 20) || o[0] / 16 != (v6 ? 6 : 4)) return {};
+  Packet packet;
+  packet.source.v6 = packet.destination.v6 = v6;
+  packet.hop_limit = o[v6 ? 7 : 8];
+  const size_t from = v6 ? 8 : 12, size = v6 ? 16 : 4;
+  std::copy_n(o.begin() + static_cast<std::ptrdiff_t>(from), size, packet.source.bytes.begin());
+  std::copy_n(o.begin() + static_cast<std::ptrdiff_t>(from + size), size, packet.destination.bytes.begin());
+  const size_t header = v6 ? 40 : (o[0] % 16) * 4u;
+  const size_t claimed = v6 ? 40u + u16(o, 4) : u16(o, 2);
+  if (header < 20 || claimed < header || header > o.size()) return {};
+  Octets rest = o.subspan(header, std::min(claimed, o.size()) - header);
+  packet.protocol = o[v6 ? 6 : 9];
+  if (!v6) {
+    const unsigned offset = u16(o, 6) % 8192;
+    if (offset == 0) return quoted_payload(packet, rest, false);
+    if (rewrites_tcp(offset, packet.protocol)) return {};
+    packet.later_fragment = true;
+    return packet;
+  }
+  if (mapped(packet.source) || mapped(packet.destination)) return {};
+  constexpr std::array<unsigned, 8> extensions = {0, 43, 44, 51, 60, 135, 139, 140};
+  for (int left = 8; std::ranges::find(extensions, packet.protocol) != extensions.end(); --left) {
+    if (left == 0 || rest.size() < 8) return {};
+    const unsigned kind = std::exchange(packet.protocol, rest[0]);
+    size_t length = 8 + rest[1] * 8u;
+    if (kind == 51) length = 8 + rest[1] * 4u;
+    if (kind == 44) {
+      length = 8;
+      if (const unsigned offset = u16(rest, 2) / 8; offset > 0) {
+        if (rewrites_tcp(offset, packet.protocol)) return {};
+        packet.later_fragment = true;
+        return packet;
+      }
+    }
+    if (length > rest.size()) return {};
+    rest = rest.subspan(length);
+  }
+  return quoted_payload(packet, rest, true);
 }
 
 }  // namespace

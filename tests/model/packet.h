@@ -23,10 +23,14 @@ struct Packet {
   std::optional<unsigned> icmp_type;                      // ICMP in IPv4, ICMPv6 in IPv6
 };
 
+// What an ICMP or ICMPv6 error quotes: enough to know the flow.  ICMP has no ports but a type.
+using Quoted = Packet;
+
 enum class Kind { ip, not_ip, malformed };
 struct Read {
   Kind kind = Kind::malformed;
   Packet packet{};
+  std::optional<Quoted> quoted{};  // of an ICMP error, where the quote makes sense
 };
 
 Read read_frame(std::span<const uint8_t> frame, bool ethernet);

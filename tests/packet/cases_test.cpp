@@ -1,7 +1,6 @@
 // The fixed cases: packets by scapy, each with what must become of it, at every instruction level that loads here.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -34,11 +33,28 @@ std::vector<uint8_t> bytes(const std::string& hex) {
 
 Address address(const json& text) { return *Address::parse(text.get<std::string>()); }
 
+// A flow as scapy built it, or null where the quote makes no sense.
+void expect_quoted(const json& want, const ps_packet& got) {
+  const ps_datagram& q = got.quoted;
+  ASSERT_TRUE(got.outer.flags & PS_QUOTES);
+  EXPECT_EQ(q.flags != 0, !want.is_null());
+  if (want.is_null()) return;
+  EXPECT_EQ((Address{q.address[PS_SOURCE].hi, q.address[PS_SOURCE].lo}).text(), address(want["source"]).text());
+  EXPECT_EQ((Address{q.address[PS_DESTINATION].hi, q.address[PS_DESTINATION].lo}).text(), address(want["destination"]).text());
+  EXPECT_EQ(q.protocol, want["protocol"].get<int>());
+  EXPECT_EQ((q.flags & PS_PORTS) != 0, !want["ports"].is_null());
+  if (!want["ports"].is_null()) {
+    EXPECT_EQ(q.port[PS_SOURCE], want["ports"][0].get<int>());
+    EXPECT_EQ(q.port[PS_DESTINATION], want["ports"][1].get<int>());
+  }
+}
+
 void expect_parsed(const json& want, const ps_packet& got) {
   const ps_datagram& d = got.outer;
   const Address source = address(want["source"]), destination = address(want["destination"]);
   EXPECT_EQ((Address{d.address[PS_SOURCE].hi, d.address[PS_SOURCE].lo}).text(), source.text());
   EXPECT_EQ((Address{d.address[PS_DESTINATION].hi, d.address[PS_DESTINATION].lo}).text(), destination.text());
+  if (want.contains("quoted")) expect_quoted(want["quoted"], got);
   EXPECT_EQ(d.flags & (PS_IPV4 | PS_IPV6), source.is_v4() ? PS_IPV4 : PS_IPV6);
   EXPECT_EQ(d.protocol, want["protocol"].get<int>());
   EXPECT_EQ(d.hop_limit, want["hop_limit"].get<int>());
@@ -60,18 +76,10 @@ void expect_parsed(const json& want, const ps_packet& got) {
   for (size_t i = 0; i < got.vlans; ++i) EXPECT_EQ(got.vlan[i], want["vlans"][i].get<int>());
 }
 
-// Scratch memory is per CPU: stay on one.
-void stay_here() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(static_cast<size_t>(sched_getcpu()), &set);
-  ASSERT_EQ(sched_setaffinity(0, sizeof set, &set), 0);
-}
-
 class Cases : public testing::TestWithParam<Level> {};
 
 TEST_P(Cases, BecomeWhatTheyMust) {
-  stay_here();
+  stay_on_this_cpu();
   const auto config = load_config(PENSTOCK_SOURCE "/tests/packet/cases.yaml");
   ASSERT_TRUE(config) << config.error().message();
   const std::vector<json> cases = read_cases();
@@ -93,6 +101,7 @@ TEST_P(Cases, BecomeWhatTheyMust) {
       Options options;
       options.level = GetParam();
       options.ethernet = key.second;
+      options.quotes = true;
       auto loaded = Datapath::load(*config, key.first, options);
       ASSERT_TRUE(loaded) << loaded.error().message();
       fmt::print("  {} {}: {} instructions verified\n", level_name(GetParam()), key.first, loaded->verified_instructions().value_or(0));

@@ -19,6 +19,9 @@ struct Options {
   bool ethernet = true;
   bool replay = true;   // no sockets; false: those of this machine
   bool trace = true;
+  bool quotes = false;  // read what ICMP errors quote
+  bool linear = false;  // load for frames of one piece
+  bool no_write = false;
 };
 
 class Datapath {
@@ -35,6 +38,7 @@ class Datapath {
 
   Result<uint32_t> verified_instructions() const;  // as the kernel counted them
   int program() const { return loaded_.program(0); }
+  int map(const std::string& name) const { return loaded_.map(name); }
 
  private:
   Datapath() = default;
@@ -42,9 +46,13 @@ class Datapath {
   std::vector<Slot> slots_;
   Mapping trace_, counters_;
   size_t stride_ = 0;
+  bool no_write_ = false;
   std::vector<ps_counter> expected_;  // by slot, of all runs so far
   std::vector<uint8_t> out_;
 };
+
+// Scratch memory is per CPU: whoever asks for parsed() stays on one.
+void stay_on_this_cpu();
 
 // Levels whose opcodes this kernel knows, best first.
 std::vector<Level> loadable_levels();

@@ -58,10 +58,20 @@ void Generator::transport(Frame& out, unsigned protocol, size_t room) {
     payload(out, room);
     put16(out, start + 4, out.size() - start);
   } else if (protocol == 1 || protocol == 58) {
-    constexpr uint8_t types[] = {0, 3, 8, 11, 128, 129, 133, 134, 135, 136, 137, 138, 1, 2};
+    constexpr uint8_t types[] = {0, 3, 4, 5, 8, 11, 12, 13, 127, 128, 129, 133, 134, 135, 136, 137, 138, 1, 2};
     out.resize(start + 8);
     out[start] = pick(types);
-    payload(out, room);
+    if (!quoting_ && chance(60)) {
+      quoting_ = true;  // no quote of a quote
+      Frame quote;
+      chance(90) == (protocol == 58) ? ipv6(quote, 64) : ipv4(quote, 64);
+      quoting_ = false;
+      if (chance(15)) mutate(quote, 0);
+      if (chance(50)) quote.resize(std::min<size_t>(quote.size(), 20 + below(60)));
+      out.insert(out.end(), quote.begin(), quote.end());
+    } else {
+      payload(out, room);
+    }
   } else {
     payload(out, room);
   }
@@ -236,11 +246,11 @@ Config Generator::config() {
     set.prefixes.erase(std::ranges::unique(set.prefixes).begin(), set.prefixes.end());
     out.sets.push_back(set);
   }
-  const size_t policies = below(4);
+  const size_t policies = chance(8) ? 0 : 1 + below(3);
   for (size_t p = 0; p < policies; ++p) {
     Policy policy;
     policy.name = "p" + std::to_string(p);
-    if (chance(85)) policy.attach.push_back({"a", {}});
+    if (chance(93)) policy.attach.push_back({"a", {}});
     if (chance(40)) policy.attach.push_back({"b", {}});
     policy.mode = chance(75) ? Mode::enforce : Mode::audit;
     policy.default_action = chance(50) ? Action::accept : Action::drop;

@@ -39,6 +39,7 @@ class Generator {
   Rule rule(const std::vector<Set>& sets, size_t number);
 
   std::mt19937_64 random_;
+  bool quoting_ = false;
 };
 
 }  // namespace penstock::packet_test

@@ -5,9 +5,9 @@ Each case says what must become of the packet under cases.yaml.  `parsed` is wha
 """
 import json
 
-from scapy.all import (ARP, GRE, ICMP, IP, IPv6, TCP, UDP, Dot1AD, Dot1Q, Ether, Raw, DHCP6_Advertise, ICMPv6EchoRequest,
-                       ICMPv6ND_NS, ICMPv6ND_RA, IPOption_NOP, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop,
-                       IPv6ExtHdrRouting, PadN)
+from scapy.all import (ARP, GRE, ICMP, IP, IPv6, TCP, UDP, Dot1AD, Dot1Q, Ether, Raw, DHCP6_Advertise, ICMPv6DestUnreach,
+                       ICMPv6EchoRequest, ICMPv6ND_NS, ICMPv6ND_RA, ICMPv6PacketTooBig, IPOption_NOP, IPv6ExtHdrDestOpt,
+                       IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, PadN, TCPerror, UDPerror)
 from scapy.layers.ipsec import AH
 
 ETHER = Ether(dst="02:00:00:00:00:01", src="02:00:00:00:00:02")
@@ -32,7 +32,7 @@ def dissect(raw, ethernet):
         out["protocol"] = ip.proto
         later, first_fragment = ip.frag > 0, ip.frag == 0 and bool(ip.flags.MF)
     else:
-        while hasattr(layer, "nh"):
+        while any(f.name == "nh" for f in layer.fields_desc):
             out["protocol"] = layer.nh
             if isinstance(layer, IPv6ExtHdrFragment):
                 later, first_fragment = layer.offset > 0, layer.offset == 0 and layer.m == 1
@@ -41,7 +41,7 @@ def dissect(raw, ethernet):
             layer = layer.payload
     out["later"], out["first"] = later, first_fragment
     if not later:
-        upper = next((l for l in ip.iterpayloads() if isinstance(l, (TCP, UDP))), None)
+        upper = next((l for l in ip.iterpayloads() if isinstance(l, (TCP, UDP)) and not isinstance(l, (TCPerror, UDPerror))), None)
         if upper is not None and out["protocol"] in (6, 17):
             out["ports"] = [upper.sport, upper.dport]
             if isinstance(upper, TCP):
@@ -51,7 +51,7 @@ def dissect(raw, ethernet):
     return out
 
 
-def case(name, packet, verdict, reason, rule="", on="wan", ethernet=True, exits=None, parse=True, cut=0, patch=None, linear=0):
+def case(name, packet, verdict, reason, rule="", on="wan", ethernet=True, exits=None, parse=True, cut=0, patch=None, linear=0, quoted=False):
     raw = bytearray(bytes(packet))
     for at, value in (patch or {}).items():
         raw[at] = value
@@ -61,9 +61,12 @@ def case(name, packet, verdict, reason, rule="", on="wan", ethernet=True, exits=
     parse = parse and reason not in ("malformed", "not-ip")
     policy = {"wan": "edge", "lenient": "edge", "audited": "watch"}.get(on, "")
     exits = exits or [[verdict, reason, policy if reason not in ("malformed", "not-ip", "no-policy") else "", rule]]
+    parsed = dissect(raw, ethernet) if parse else None
+    if quoted is not False:  # what the quoted packet was built from; None: nothing that makes sense
+        parsed["quoted"] = quoted and dict(zip(("source", "destination", "protocol", "ports"), quoted))
     print(json.dumps({"name": name, "on": on, "ethernet": ethernet, "linear": linear, "hex": raw.hex(),
                       "verdict": "pass" if verdict == "audit" else verdict, "exits": exits,
-                      "parsed": dissect(raw, ethernet) if parse else None}))
+                      "parsed": parsed}))
 
 
 # Rules, one by one.
@@ -92,6 +95,39 @@ case("gre", ETHER / v4() / GRE() / IP(src="10.0.0.1", dst="10.0.0.2") / tcp(80),
 case("no policy", ETHER / v4() / tcp(25), "pass", "no-policy", on="bare")
 case("arp", ETHER / ARP(), "pass", "not-ip")
 case("length field", Ether(type=46) / Raw(b"\x42" * 46), "pass", "not-ip")
+
+# ICMP errors quote the packet that caused them: whole, cut behind eight bytes of its transport header, or nonsense.
+HOST4, HOST6 = "10.7.7.7", "2001:db8:7::7"
+quote4 = IP(src=ME4, dst=HOST4) / UDP(sport=1111, dport=53) / Raw(b"q" * 40)
+quote6 = IPv6(src=ME6, dst=HOST6) / TCP(sport=2222, dport=443) / Raw(b"q" * 40)
+flow4, flow6 = [ME4, HOST4, 17, [1111, 53]], [ME6, HOST6, 6, [2222, 443]]
+def error(name, quote, flow, icmp=ICMP(type=3, code=1), keep=None, patch=None):
+    raw = bytearray(bytes(quote))
+    for at, value in (patch or {}).items():
+        raw[at] = value
+    case(f"quote: {name}", ETHER / v4() / icmp / Raw(bytes(raw[:keep])), "pass", "rule", "ping", quoted=flow)
+def error6(name, quote, flow, icmp=None, keep=None):
+    case(f"quote 6: {name}", ETHER / v6() / (icmp or ICMPv6DestUnreach()) / Raw(bytes(quote)[:keep]), "pass", "rule", "ping6", quoted=flow)
+for kind in (3, 4, 5, 11, 12):
+    error(f"whole, type {kind}", quote4, flow4, ICMP(type=kind))
+error("eight bytes of transport", quote4, flow4, keep=28)
+error("seven bytes of transport", quote4, None, keep=27)
+error("header cut", quote4, None, keep=19)
+error("options", IP(src=ME4, dst=HOST4, options=[IPOption_NOP()] * 8) / TCP(sport=9, dport=10), [ME4, HOST4, 6, [9, 10]], keep=36)
+error("later fragment", IP(src=ME4, dst=HOST4, frag=185, proto=17) / Raw(b"1234"), [ME4, HOST4, 17, None])
+error("protocol without ports", IP(src=ME4, dst=HOST4, proto=50), [ME4, HOST4, 50, None])
+error("ihl 4", quote4, None, patch={0: 0x44})
+error("IPv6 in ICMP", quote6, None)
+error("total below the header", quote4, None, patch={2: 0, 3: 19})
+error("nothing", Raw(b""), None)
+error6("whole", quote6, flow6)
+error6("too big", quote6, flow6, ICMPv6PacketTooBig(mtu=1280))
+error6("eight bytes of transport", quote6, flow6, keep=48)
+error6("seven bytes of transport", quote6, None, keep=47)
+error6("extensions", IPv6(src=ME6, dst=HOST6) / IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 12)]) / UDP(sport=3, dport=4), [ME6, HOST6, 17, [3, 4]])
+error6("extensions cut", IPv6(src=ME6, dst=HOST6) / IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 12)]) / UDP(sport=3, dport=4), None, keep=50)
+error6("mapped address", IPv6(src="::ffff:10.0.0.1", dst=HOST6) / UDP(sport=3, dport=4), None)
+error6("IPv4 in ICMPv6", quote4, None)
 
 # Kept under default: drop.
 case("neighbour solicitation", ETHER / IPv6(src="fe80::2", dst="ff02::1:ff00:200", hlim=255) / ICMPv6ND_NS(tgt="fe80::200"), "pass", "kept-nd")

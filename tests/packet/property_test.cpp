@@ -7,6 +7,7 @@
 #include <random>
 
 #include "tests/packet/datapath.h"
+#include "tests/model/packet.h"
 #include "tests/packet/generate.h"
 
 namespace penstock::packet_test {
@@ -29,18 +30,45 @@ std::string text(const model::Outcome& outcome) {
   return out;
 }
 
+// What is wrong with the program's reading of the quote in an ICMP error; empty: nothing.
+std::string quote_difference(const Datapath& datapath, const model::Read& read) {
+  const auto got = datapath.parsed();
+  if (!got) return got.error().message();
+  if (!(got->outer.flags & PS_QUOTES)) return read.quoted ? "the program sees no error, the model one with a quote" : "";
+  const ps_datagram& d = got->quoted;
+  if (!read.quoted) return d.flags ? "the program makes sense of a quote, the model does not" : "";
+  if (!d.flags) return "the model makes sense of a quote, the program does not";
+  const model::Packet& want = *read.quoted;
+  const auto host = [&](const ps_address& a) {
+    model::Host out{(d.flags & PS_IPV6) != 0, {}};
+    const auto wire = Address{a.hi, a.lo}.wire();
+    std::copy(wire.begin() + (out.v6 ? 0 : 12), wire.end(), out.bytes.begin());
+    return out;
+  };
+  const bool ports = want.source_port.has_value();
+  if (host(d.address[PS_SOURCE]) != want.source || host(d.address[PS_DESTINATION]) != want.destination) return "quoted addresses differ";
+  if (d.protocol != want.protocol || d.hop_limit != want.hop_limit) return "quoted protocol or hop limit differs";
+  if (((d.flags & PS_LATER_FRAGMENT) != 0) != want.later_fragment) return "quoted fragment differs";
+  if (((d.flags & PS_PORTS) != 0) != ports || ((d.flags & PS_ICMP) != 0) != want.icmp_type.has_value()) return "quoted transport differs";
+  if (d.port[PS_SOURCE] != want.source_port.value_or(0) || d.port[PS_DESTINATION] != want.destination_port.value_or(0)) return "quoted ports differ";
+  if (want.icmp_type && d.icmp_type != *want.icmp_type) return "quoted ICMP type differs";
+  return "";
+}
+
 // What is wrong with this frame; empty: nothing.
-std::string difference(Datapath& datapath, const Config& config, const Frame& frame, size_t linear, bool ethernet) {
+std::string difference(Datapath& datapath, const Config& config, const Frame& frame, size_t linear, bool ethernet, bool quotes) {
   const auto got = datapath.run(frame, linear);
   if (!got) return got.error().message();
   const model::Outcome want = model::judge(config, config.interfaces.front(), frame, {.ethernet = ethernet});
-  return *got == want ? "" : fmt::format("bytecode {}, model {}", text(*got), text(want));
+  if (*got != want) return fmt::format("bytecode {}, model {}", text(*got), text(want));
+  const model::Read read = model::read_frame(frame, ethernet);
+  return quotes && read.kind == model::Kind::ip && read.packet.icmp_type ? quote_difference(datapath, read) : "";
 }
 
 // The shortest and plainest frame that still shows a difference.
-Frame shrink(Datapath& datapath, const Config& config, Frame frame, size_t linear, bool ethernet) {
+Frame shrink(Datapath& datapath, const Config& config, Frame frame, size_t linear, bool ethernet, bool quotes) {
   const auto fails = [&](const Frame& f) {
-    return f.size() >= 14 && f.size() >= linear && !difference(datapath, config, f, linear, ethernet).empty();
+    return f.size() >= 14 && f.size() >= linear && !difference(datapath, config, f, linear, ethernet, quotes).empty();
   };
   for (size_t step = frame.size() / 2; step > 0; step /= 2) {
     while (frame.size() > step) {
@@ -64,6 +92,7 @@ TEST(Property, BytecodeAndModelAgree) {
   const std::vector<Level> levels = loadable_levels();
   ASSERT_FALSE(levels.empty());
   fmt::print("PENSTOCK_SEED={} PENSTOCK_PACKETS={}\n", seed, packets);
+  stay_on_this_cpu();
 
   std::map<std::string, uint64_t> seen;
   for (uint64_t c = 0; c < configs; ++c) {
@@ -72,6 +101,7 @@ TEST(Property, BytecodeAndModelAgree) {
     Options options;
     options.level = levels[c % levels.size()];
     options.ethernet = c % 5 != 4;
+    options.quotes = c % 2 == 0;
     auto datapath = Datapath::load(config, "a", options);
     ASSERT_TRUE(datapath) << datapath.error().message();
     // The level `basic` knows frames of one piece only.
@@ -79,19 +109,20 @@ TEST(Property, BytecodeAndModelAgree) {
     for (uint64_t n = 0; n < packets / configs; ++n) {
       const Frame frame = generator.frame(options.ethernet, pieces && generator.chance(2) ? 9000 : 1500);
       const size_t linear = pieces && generator.chance(30) ? 14 + generator.below(std::min<size_t>(frame.size(), 3000) - 13) : 0;
-      const std::string what = difference(*datapath, config, frame, linear, options.ethernet);
+      const std::string what = difference(*datapath, config, frame, linear, options.ethernet, options.quotes);
       if (!what.empty()) {
-        const Frame small = shrink(*datapath, config, frame, linear, options.ethernet);
+        const Frame small = shrink(*datapath, config, frame, linear, options.ethernet, options.quotes);
         FAIL() << "seed " << seed << ", configuration " << c << ", packet " << n << ", level " << level_name(options.level)
                << (options.ethernet ? "" : ", no Ethernet") << ", linear " << linear << ": " << what << "\n"
                << hex(frame) << "\nshrunk: " << hex(small) << "\n"
-               << difference(*datapath, config, small, linear, options.ethernet);
+               << difference(*datapath, config, small, linear, options.ethernet, options.quotes);
       }
+      if (options.quotes && model::read_frame(frame, options.ethernet).quoted) ++seen["quote"];
       ++seen[model::judge(config, config.interfaces.front(), frame, {.ethernet = options.ethernet}).exits.back().reason];
     }
   }
   // The packets must have tried everything, or agreement means little.
-  for (const char* reason : {"rule", "default", "malformed", "kept-nd", "kept-dhcp", "not-ip", "no-policy"}) {
+  for (const char* reason : {"rule", "default", "malformed", "kept-nd", "kept-dhcp", "not-ip", "no-policy", "quote"}) {
     fmt::print("  {:10} {}\n", reason, seen[reason]);
     EXPECT_GT(seen[reason], packets / 20'000) << reason;
   }

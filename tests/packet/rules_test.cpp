@@ -3,7 +3,9 @@
 #include <bpf/bpf.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "core/base/fd.h"
 #include "core/kernel/bpf.h"
@@ -151,6 +153,80 @@ TEST(Rules, SocketOwnsWhatIsItsOwn) {
     EXPECT_EQ(exit(*live, packet(17, here, 53, here, datagram.port)), "pass rule p/own");
     EXPECT_EQ(exit(*live, packet(17, here, 53, here, 9)), "drop default p/") << "nobody is bound to port 9";
   }
+}
+
+
+// A TCP packet over IPv6 from and to ::1.
+std::vector<uint8_t> packet6(uint16_t source_port, uint16_t port) {
+  std::vector<uint8_t> f(14 + 40 + 20);
+  f[12] = 0x86, f[13] = 0xdd, f[14] = 0x60;
+  f[19] = 20, f[20] = 6, f[21] = 64, f[37] = 1, f[53] = 1;
+  f[54] = static_cast<uint8_t>(source_port >> 8), f[55] = static_cast<uint8_t>(source_port);
+  f[56] = static_cast<uint8_t>(port >> 8), f[57] = static_cast<uint8_t>(port);
+  f[66] = 0x50;
+  return f;
+}
+
+// Half open and half closed connections are the host's too, over IPv6 as over IPv4.
+TEST(Rules, SocketOwnsConnectionsThatBeginAndEnd) {
+  const auto bound = [](const Fd& fd) {
+    sockaddr_in6 address{};
+    socklen_t size = sizeof address;
+    return getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) < 0 ? uint16_t{0} : ntohs(address.sin6_port);
+  };
+  const auto listener = [](bool defer) {
+    Fd fd(socket(AF_INET6, SOCK_STREAM, 0));
+    sockaddr_in6 address{};
+    address.sin6_family = AF_INET6;
+    address.sin6_addr = in6addr_loopback;
+    const int seconds = 10;  // a connection stays a request until data comes
+    if (defer) {
+      EXPECT_EQ(setsockopt(fd.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds), 0);
+    }
+    EXPECT_EQ(bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(listen(fd.get(), 1), 0);
+    return fd;
+  };
+  const auto connected = [](uint16_t port) {
+    Fd fd(socket(AF_INET6, SOCK_STREAM, 0));
+    sockaddr_in6 to{};
+    to.sin6_family = AF_INET6;
+    to.sin6_addr = in6addr_loopback;
+    to.sin6_port = htons(port);
+    EXPECT_EQ(connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
+    return fd;
+  };
+  const Fd plain = listener(false), deferred = listener(true);
+  Fd client = connected(bound(plain));
+  const Fd half = connected(bound(deferred));
+  Fd accepted(accept(plain.get(), nullptr, nullptr));
+  ASSERT_TRUE(accepted);
+  const uint16_t server_port = bound(plain), client_port = bound(client);
+
+  Rule own;
+  own.name = "own";
+  own.socket = true;
+  const Config config = one_policy({own}, Action::drop);
+  const auto exit = [](Datapath& d, const std::vector<uint8_t>& frame) {
+    const auto got = d.run(frame);
+    return got ? got->exits.back().text() : got.error().message();
+  };
+  std::vector<Datapath> datapaths;
+  for (const Level level : loadable_levels()) {
+    auto live = Datapath::load(config, "a", {.level = level, .replay = false});
+    ASSERT_TRUE(live) << live.error().message();
+    datapaths.push_back(std::move(*live));
+  }
+  for (Datapath& d : datapaths) {
+    EXPECT_EQ(exit(d, packet6(server_port, client_port)), "pass rule p/own") << "established";
+    EXPECT_EQ(exit(d, packet6(bound(half), bound(deferred))), "pass rule p/own") << "a request";
+    EXPECT_EQ(exit(d, packet6(1, server_port)), "drop default p/") << "a listening socket owns nothing";
+    EXPECT_EQ(exit(d, packet6(server_port, 1)), "drop default p/") << "nobody";
+  }
+  client = Fd();  // closes first: it is the one that waits
+  accepted = Fd();
+  usleep(50'000);
+  for (Datapath& d : datapaths) EXPECT_EQ(exit(d, packet6(server_port, client_port)), "pass rule p/own") << "time-wait";
 }
 
 }  // namespace

@@ -81,7 +81,7 @@ void compare(std::vector<Element> elements, Ids ids, std::uint32_t expected_kind
         if (!ipv6)
             a = {a.hi & ~0ULL << 32, 0};
         const auto bits = bits_of(ipv6, a.hi, a.lo);
-        ASSERT_EQ(set_lookup(&set, ipv6, a.hi, a.lo), model.find(bits)) << bits;
+        ASSERT_EQ(set_lookup(&set, ~0U, ipv6, a.hi, a.lo), model.find(bits)) << bits;
     };
     const auto one = [&](Words a, int direction) {
         return ipv6 ? add(a, direction) : Words{a.hi + (static_cast<std::uint64_t>(direction) << 32), 0};
@@ -251,7 +251,7 @@ TEST(SetTableBuild, EmptySetHasNoLinesAndMatchesNothing)
     for (int family = 0; family < 2; ++family) {
         EXPECT_TRUE(tables.part[family].lines.empty());
         set.part[family] = tables.part[family].part;
-        EXPECT_EQ(set_lookup(&set, static_cast<__u32>(family), 0x0a00000000000000ULL, 0), 0U);
+        EXPECT_EQ(set_lookup(&set, ~0U, static_cast<__u32>(family), 0x0a00000000000000ULL, 0), 0U);
     }
 }
 
@@ -262,8 +262,8 @@ TEST(SetTableBuild, LastOfEqualPrefixesDecides)
     native::bind(&set_lines, tables.part[0].lines);
     set_table set{};
     set.part[0] = tables.part[0].part;
-    EXPECT_EQ(set_lookup(&set, 0, 0x0a01020300000000ULL, 0), 2U);
-    EXPECT_EQ(set_lookup(&set, 0, 0x0b00000000000000ULL, 0), 0U);
+    EXPECT_EQ(set_lookup(&set, ~0U, 0, 0x0a01020300000000ULL, 0), 2U);
+    EXPECT_EQ(set_lookup(&set, ~0U, 0, 0x0b00000000000000ULL, 0), 0U);
 }
 
 TEST(SetTableBuild, VeryMany)

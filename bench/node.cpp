@@ -1,0 +1,80 @@
+#include "bench/node.h"
+
+#include <algorithm>
+#include <chrono>
+#include <stdexcept>
+#include <utility>
+
+#include "app/compile.h"
+
+namespace penstock::bench {
+
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point begin)
+{
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+Config config_of(std::span<const sets::Element> elements, bool counters)
+{
+    Config config;
+    Interface wan;
+    wan.name = "wan";
+    wan.match = {"wan"};
+    config.interfaces.push_back(wan);
+    Policy edge;
+    edge.name = "edge";
+    edge.attach.push_back({"wan", {}});
+    if (!elements.empty()) {
+        Set listed;
+        listed.name = "listed";
+        listed.counters = counters;
+        for (const auto& element : elements)
+            listed.prefixes.push_back(prefix_of(element));
+        std::ranges::sort(listed.prefixes);
+        config.sets.push_back(std::move(listed));
+        Rule rule;
+        rule.name = "listed";
+        rule.from.any = false;
+        rule.from.sets = {"listed"};
+        rule.action = Action::drop;
+        edge.rules.push_back(rule);
+    }
+    config.policies.push_back(edge);
+    return config;
+}
+
+template <class T>
+T checked(Result<T> result)
+{
+    if (!result)
+        throw std::runtime_error(result.error().message());
+    return std::move(*result);
+}
+
+}  // namespace
+
+Prefix prefix_of(const sets::Element& element)
+{
+    if (element.ipv6)
+        return {{element.hi, element.lo}, element.length};
+    return {Address::v4(static_cast<std::uint32_t>(element.hi >> 32)), static_cast<std::uint8_t>(element.length + 96)};
+}
+
+Node::Node(std::span<const sets::Element> elements, bool counters)
+{
+    const auto config = config_of(elements, counters);
+    Known known;
+    known.sets.lanes = counter_lanes();
+    auto begin = std::chrono::steady_clock::now();
+    const auto image = checked(compile(config, known));
+    compile_seconds_ = seconds_since(begin);
+    begin = std::chrono::steady_clock::now();
+    loaded_ = checked(load_image(image, {}));
+    load_seconds_ = seconds_since(begin);
+    if (!image.sets.empty())
+        structure_ = image.sets.front().structure;
+}
+
+}  // namespace penstock::bench

@@ -1,0 +1,39 @@
+// What the plan asks of the devices that it attaches to, and what it makes of the answers.
+#pragma once
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/kernel/device.h"
+#include "core/kernel/xdp_features.h"
+#include "core/plan/attachments.h"
+#include "core/plan/settings.h"
+
+namespace penstock {
+
+struct DeviceFacts {
+  DeviceInfo info;
+  std::optional<XdpFeatures> xdp;     // empty: the kernel does not tell
+  std::vector<TcProgram> tc;
+  std::string stranger;               // an XDP program that is not this instance's, in words; empty: none
+};
+struct Facts {
+  std::map<uint32_t, DeviceFacts> devices;   // by ifindex
+  std::vector<Setting> remembered;
+};
+// Asks the kernel about every device of `wanted`.
+Result<Facts> facts_of(const Instance& instance, const std::vector<Attachment>& wanted, const Running& running);
+
+// "generic: driver tun offers no native XDP": the mode that attaching will lead to, as far as anybody knows before.
+std::string mode_outlook(const Attachment& wanted, const DeviceFacts* facts);
+// What to warn of before the attach; nothing where it will be as asked.
+std::optional<Diagnostic> mode_warning(const Attachment& wanted, const DeviceFacts* facts, const Location& at);
+
+// What must be switched off for XDP to see what arrives; `fixed` gets a warning for each that cannot be.
+std::vector<Setting> needed_settings(const Device& device, const DeviceInfo& info, std::vector<Diagnostic>& fixed);
+
+// Refused at `at` unless the device and all that the program does can run in hardware; nothing of penstock can today.
+Result<> require_offload(const Attachment& wanted, const DeviceFacts* facts, const Location& at);
+
+}  // namespace penstock

@@ -1,0 +1,50 @@
+// Settings of devices that were changed so that XDP sees what arrives, and how they are put back.  The gate cannot undo
+// them, so the original is on disk before anything is changed and stays there until it is the device's again.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/plan/instance.h"
+
+namespace penstock {
+
+struct Setting {
+  uint32_t ifindex = 0;
+  std::string device;       // its name when it was changed
+  std::string feature;      // of Offload::name
+  bool original = true;     // changed to the opposite
+  uint64_t since = 0;       // the generation that needed it
+  bool operator==(const Setting&) const = default;
+};
+
+// Those of this boot and network namespace; of another one they mean nothing here.
+Result<std::vector<Setting>> remembered_settings(const Instance& instance);
+
+// Remembers all, then changes one after the other.  What is remembered already keeps its original.
+Result<> change_settings(const Instance& instance, const std::vector<Setting>& settings);
+
+struct Restored {
+  std::vector<std::string> done;      // "eth0: rx-vlan-offload is on again"
+  std::vector<Diagnostic> failed;     // still remembered, tried again by the next changing command
+};
+// Puts back and forgets those that `keep` does not hold.  A device that is gone took its setting along.
+Restored restore_settings(const Instance& instance, const std::function<bool(const Setting&)>& keep);
+
+// The namespace whose devices they were is gone.
+void forget_settings(const Instance& instance);
+
+// Text form of the memory, JSON.  An error where it is damaged.
+struct SettingsMemory {
+  std::string boot;         // of /proc/sys/kernel/random/boot_id
+  uint64_t network = 0;     // inode of the network namespace
+  std::vector<Setting> settings;
+};
+std::string settings_text(const SettingsMemory& memory);
+Result<SettingsMemory> settings_from_text(const std::string& text);
+
+// Adds what is not remembered yet.
+void merge_settings(std::vector<Setting>& remembered, const std::vector<Setting>& more);
+
+}  // namespace penstock
