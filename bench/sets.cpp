@@ -186,14 +186,14 @@ std::vector<Row> measure_extras(const std::string& object, Harness& harness, con
     expired.push_back({Element::ipv4(0, 0, 1), 0});
     const std::string name = "100,000 run-time IPv4 elements";
     const auto begin = std::chrono::steady_clock::now();
-    const auto lines = build_extra(alive);
+    const auto lines = build_extra(alive).lines();
     fmt::print("# {}: {:.1f} MiB, built in {:.2f} s\n", name, static_cast<double>(lines.size()) * sizeof(set_line) / (1 << 20), seconds_since(begin));
     Programs first(object, 1), second(object, 1), none(object, 1);
     first.set_extras(lines);
-    second.set_extras(build_extra(expired));
+    second.set_extras(build_extra(expired).lines());
     for (auto& one : expired)
         one.expiry = 1;
-    none.set_extras(build_extra(expired));
+    none.set_extras(build_extra(expired).lines());
     const std::vector<Case> cases{
         {name + ", dropped", first.program("set_extras"), &traffic, "", XDP_DROP},
         {name + ", expired, a wider one uncovered, dropped", second.program("set_extras"), &traffic, "", XDP_DROP},

@@ -171,7 +171,7 @@ Result<std::vector<RunTimeElement>> without(const Instance& instance, const Live
 }
 
 Result<std::vector<RunTimeElement>> wanted_elements(const Invocation& in, const Instance& instance, const LiveSet& set,
-                                                    const std::vector<StreamedElement>& named, Changed& changed) {
+                                                    std::vector<StreamedElement> named, Changed& changed) {
   const std::string action = in.argument("ACTION");
   TRY_ASSIGN(const std::vector<RunTimeElement> had, run_time_elements(instance, set.name));
   if (action == "flush") {
@@ -193,6 +193,7 @@ Result<std::vector<RunTimeElement>> wanted_elements(const Invocation& in, const 
     const auto life = e.lifetime ? e.lifetime : lifetime;
     more.push_back({e.prefix, life ? now + life->count() : 0});
   }
+  named = {};
   normalize(more);
   return merge(had, more, changed);
 }
@@ -220,7 +221,7 @@ int change(const Invocation& in) {
   if (!set && action == "flush" && is_name(name)) set = forgotten_set(turn->instance, name, std::move(set).error());
   if (!set) return in.out.fail(set.error());
   Changed changed;
-  auto wanted = wanted_elements(in, turn->instance, *set, named, changed);
+  auto wanted = wanted_elements(in, turn->instance, *set, std::move(named), changed);
   if (!wanted) return in.out.fail(wanted.error());
   const size_t count = wanted->size();
   auto uncounted = put_run_time_elements(turn->instance, *set, std::move(*wanted));

@@ -116,7 +116,7 @@ int run(const Invocation& in) {
     std::string sets;
     for (const SetImage& set : revision->sets) {
       json["sets"].push_back({{"name", set.name}, {"elements", set.elements}, {"structure", set.structure}, {"counters", set.counters}});
-      sets += fmt::format("  {:<12} {:>12} elements  {}\n", set.name, count_text(set.elements), set.structure);
+      sets += fmt::format("  {:<12} {:>12} {:<8}  {}\n", set.name, count_text(set.elements), set.elements == 1 ? "element" : "elements", set.structure);
     }
     if (!sets.empty()) in.out.print("\nsets\n" + sets);
   }

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <functional>
 
@@ -78,13 +77,12 @@ Result<TableView> view_table(int table) {
 }
 
 Result<Fd> make_table(std::vector<ExtraElement> elements, uint64_t version, uint64_t ids_of) {
-  auto lines = sets::build_extra(std::move(elements));
-  auto* header = reinterpret_cast<set_extra_header*>(lines.data());
-  header->version = version;
-  header->ids_of = ids_of;
-  TRY_ASSIGN(Fd table, create_map({BPF_MAP_TYPE_ARRAY, "set_extra_lines", 4, sizeof(set_line), static_cast<uint32_t>(lines.size()), BPF_F_MMAPABLE | BPF_F_INNER_MAP}));
+  auto content = sets::build_extra(std::move(elements));
+  content.header.version = version;
+  content.header.ids_of = ids_of;
+  TRY_ASSIGN(Fd table, create_map({BPF_MAP_TYPE_ARRAY, "set_extra_lines", 4, sizeof(set_line), static_cast<uint32_t>(content.size()), BPF_F_MMAPABLE | BPF_F_INNER_MAP}));
   TRY_ASSIGN(const Mapping memory, map_memory(table.get()));
-  std::memcpy(memory.as<set_line>(), lines.data(), lines.size() * sizeof(set_line));
+  content.copy_to({memory.as<set_line>(), content.size()});
   return table;
 }
 

@@ -47,7 +47,9 @@ std::vector<std::uint32_t> parents_of(std::span<const ExtraElement> sorted)
 void sort_and_merge(std::vector<ExtraElement>& elements)
 {
     const auto key = [](const ExtraElement& e) { return std::tie(e.prefix.ipv6, e.prefix.hi, e.prefix.lo, e.prefix.length); };
-    std::stable_sort(elements.begin(), elements.end(), [&](const auto& a, const auto& b) { return key(a) < key(b); });
+    const auto before = [&](const auto& a, const auto& b) { return key(a) < key(b); };
+    if (!std::is_sorted(elements.begin(), elements.end(), before))
+        std::stable_sort(elements.begin(), elements.end(), before);
     // Keep the last of equal ones: seen from the end it is the first.
     const auto kept = std::unique(elements.rbegin(), elements.rend(), [&](const auto& a, const auto& b) { return key(a) == key(b); });
     elements.erase(elements.begin(), kept.base());
@@ -55,13 +57,37 @@ void sort_and_merge(std::vector<ExtraElement>& elements)
 
 }  // namespace
 
-std::vector<set_line> build_extra(std::vector<ExtraElement> elements)
+ExtraTable build_extra(std::vector<ExtraElement> elements)
 {
     sort_and_merge(elements);
-    const auto parents = parents_of(elements);
-    std::vector<set_line> lines(1 + elements.size());
-    std::vector<Element> numbered;
-    numbered.reserve(elements.size());
+    ExtraTable out;
+    out.elements = std::move(elements);
+    out.parents = parents_of(out.elements);
+    out.header.count = static_cast<std::uint32_t>(out.elements.size());
+    auto base = 1 + out.header.count;
+    for (std::uint32_t family = 0, number = 0; family < 2; ++family) {
+        std::vector<Element> numbered;
+        numbered.reserve(family == 0 ? out.elements.size() : out.elements.size() - number);
+        for (; number < out.elements.size() && out.elements[number].prefix.ipv6 == (family == 1); ++number) {
+            numbered.push_back(out.elements[number].prefix);
+            numbered.back().id = number + 1;
+        }
+        if (numbered.empty())
+            continue;
+        const auto intervals = flatten(numbered, Ids::yes);
+        numbered = {};
+        auto& table = out.part[family];
+        table = build_tree(intervals, Ids::yes);
+        table.part.base = base;
+        base += table.part.lines;
+        out.header.part[family] = table.part;
+    }
+    return out;
+}
+
+void ExtraTable::copy_to(std::span<set_line> lines) const
+{
+    std::memcpy(&lines[0], &header, sizeof header);
     for (std::uint32_t number = 1; number <= elements.size(); ++number) {
         const auto& from = elements[number - 1];
         set_extra_element to{};
@@ -73,23 +99,16 @@ std::vector<set_line> build_extra(std::vector<ExtraElement> elements)
         to.length = from.prefix.length;
         to.ipv6 = from.prefix.ipv6;
         std::memcpy(&lines[number], &to, sizeof to);
-        numbered.push_back(from.prefix);
-        numbered.back().id = number;
     }
-    set_extra_header header{};
-    header.count = static_cast<std::uint32_t>(elements.size());
-    const auto split = std::partition_point(numbered.begin(), numbered.end(), [](const Element& e) { return !e.ipv6; });
-    const std::span<const Element> families[2] = {{numbered.begin(), split}, {split, numbered.end()}};
-    for (int family = 0; family < 2; ++family) {
-        if (families[family].empty())
-            continue;
-        auto table = build_tree(flatten(families[family], Ids::yes), Ids::yes);
-        table.part.base = static_cast<std::uint32_t>(lines.size());
-        header.part[family] = table.part;
-        lines.insert(lines.end(), table.lines.begin(), table.lines.end());
-    }
-    std::memcpy(lines.data(), &header, sizeof header);
-    return lines;
+    for (const auto& table : part)
+        std::ranges::copy(table.lines, lines.begin() + table.part.base);
+}
+
+std::vector<set_line> ExtraTable::lines() const
+{
+    std::vector<set_line> out(size());
+    copy_to(out);
+    return out;
 }
 
 std::vector<ExtraElement> read_extra(std::span<const set_line> lines)

@@ -8,7 +8,7 @@ namespace penstock::sets {
 namespace {
 
 // Room for elements that are added while the generation runs.
-constexpr size_t spare_places(size_t used) { return std::max<size_t>(1024, used / 8); }
+constexpr size_t spare_places(size_t used) { return std::max<size_t>(4096, used / 2); }
 
 size_t hash_of(const set_hit_owner& o) {
   uint64_t h = o.hi * 0x9e3779b97f4a7c15u ^ std::rotl(o.lo * 0xc2b2ae3d27d4eb4fu, 31) ^ (uint64_t{o.set} << 16 | uint64_t{o.length} << 8 | o.ipv6) * 0x165667b19e3779f9u;

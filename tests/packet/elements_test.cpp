@@ -75,7 +75,7 @@ class Elements : public testing::Test {
   // wait until nobody reads the old table, which may take longer than they live.  begin: that moment.
   void put(std::vector<ExtraElement> elements) {
     const auto count = static_cast<uint32_t>(elements.size());
-    const auto lines = sets::build_extra(std::move(elements));
+    const auto lines = sets::build_extra(std::move(elements)).lines();
     auto table = create_map({BPF_MAP_TYPE_ARRAY, "set_extra_lines", 4, sizeof(set_line), static_cast<uint32_t>(lines.size()), BPF_F_MMAPABLE | BPF_F_INNER_MAP});
     ASSERT_TRUE(table) << table.error().message();
     const auto memory = map_memory(table->get());

@@ -36,7 +36,7 @@ class Extra : public testing::Test {
 protected:
     void load(std::vector<ExtraElement> elements)
     {
-        lines_ = build_extra(std::move(elements));
+        lines_ = build_extra(std::move(elements)).lines();
         native::bind(inner_, lines_);
         outer_ = {nullptr, nullptr, inner_};
         native::bind(&set_extra, outer_);
@@ -97,7 +97,7 @@ TEST_F(Extra, OtherSetsAndOtherFamilyHaveNone)
 
 TEST_F(Extra, LastOfEqualPrefixesDecidesAndIsReadBack)
 {
-    const auto lines = build_extra({timed(0x0a000000, 8, 1, 5), timed(0x09000000, 8, 7, 0), timed(0x0a000000, 8, 2, 6)});
+    const auto lines = build_extra({timed(0x0a000000, 8, 1, 5), timed(0x09000000, 8, 7, 0), timed(0x0a000000, 8, 2, 6)}).lines();
     const auto elements = read_extra(lines);
     ASSERT_EQ(elements.size(), 2U);
     EXPECT_EQ(elements[0].prefix.id, 7U);
