@@ -1,5 +1,7 @@
 #include "tests/model/rule_sets.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 
@@ -192,7 +194,7 @@ ps_datagram aim(const ClassifierRule& aimed, bool edge, Random& random) {
   return d;
 }
 
-bool in_set(const std::vector<Prefix>& set, const Address& address) {
+bool in_set(std::span<const Prefix> set, const Address& address) {
   return std::ranges::any_of(set, [&](const Prefix& p) { return p.is_v4() == address.is_v4() && p.contains(address); });
 }
 
@@ -203,7 +205,7 @@ bool matches(const ClassifierRule& r, const ps_datagram& d, const Sets& sets, bo
   for (int side = 0; side < 2; ++side) {
     const Address a{d.address[side].hi, d.address[side].lo};
     if (d.port[side] < rule.port_first[side] || d.port[side] > rule.port_last[side]) return false;
-    if (r.prefix[side] && !in_set({*r.prefix[side]}, a)) return false;
+    if (r.prefix[side] && !in_set({&*r.prefix[side], 1}, a)) return false;
     const int asked = side == PS_SOURCE ? PS_RULE_FROM : PS_RULE_TO;
     const int negated = side == PS_SOURCE ? PS_RULE_FROM_NEGATED : PS_RULE_TO_NEGATED;
     if (rule.flags & asked && in_set(sets[rule.set[side]], a) == !!(rule.flags & negated)) return false;
@@ -218,6 +220,38 @@ long first_match(const std::vector<ClassifierRule>& rules, const ps_datagram& pa
     i += rules[i].rule.slot;
   }
   return -1;
+}
+
+Config config_of(std::span<const ClassifierRule> rules) {
+  Config config;
+  Interface interface;
+  interface.name = "a";
+  interface.match = {"dev"};
+  config.interfaces.push_back(interface);
+  Policy policy;
+  policy.name = "p";
+  policy.attach.push_back({"a", {}});
+  policy.default_action = Action::accept;
+  for (size_t i = 0; i < rules.size(); ++i) {
+    Rule rule;
+    rule.name = fmt::format("r{}", i);
+    for (int side = 0; side < 2; ++side) {
+      if (!rules[i].prefix[side]) continue;
+      AddressMatch& match = side == PS_SOURCE ? rule.from : rule.to;
+      match.any = false;
+      match.prefixes = {*rules[i].prefix[side]};
+    }
+    const ps_rule& r = rules[i].rule;
+    if (r.flags & PS_RULE_PROTO) rule.proto = r.proto;
+    for (int side = 0; side < 2; ++side) {
+      const PortRange range{r.port_first[side], r.port_last[side]};
+      if (range != PortRange{}) (side == PS_SOURCE ? rule.from_port : rule.to_port).ranges = {range};
+    }
+    rule.action = r.verdict == PS_PASS ? Action::accept : Action::drop;
+    policy.rules.push_back(rule);
+  }
+  config.policies.push_back(policy);
+  return config;
 }
 
 }  // namespace penstock::rule_sets

@@ -22,8 +22,10 @@
 #pragma once
 #include <cstdint>
 #include <random>
+#include <span>
 #include <vector>
 
+#include "app/config.h"
 #include "bpf/packet.h"
 #include "core/net/address.h"
 #include "features/policy/classifier.h"
@@ -44,11 +46,14 @@ std::vector<ClassifierRule> generate(Family family, Addresses addresses, size_t 
 // A packet that matches the rule, if any can; `edge`: at the ends of its prefixes and ranges, or just beyond them.
 ps_datagram aim(const ClassifierRule& rule, bool edge, Random& random);
 
+// The rules as a file could have them: a node with interface `a` and policy `p`, default accept; rule i is named `r<i>`.
+Config config_of(std::span<const ClassifierRule> rules);
+
 // Sets, as the model sees them: by index in `sets`.
 using Sets = std::vector<std::vector<Prefix>>;
 
 // Is the address in the set?  Only prefixes of its family count.
-bool in_set(const std::vector<Prefix>& set, const Address& address);
+bool in_set(std::span<const Prefix> set, const Address& address);
 
 // Does the rule, by itself, match?  `owned`: a socket of the host owns the packet.
 bool matches(const ClassifierRule& rule, const ps_datagram& packet, const Sets& sets, bool owned);

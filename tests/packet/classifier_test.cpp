@@ -10,38 +10,6 @@ namespace {
 
 using namespace rule_sets;
 
-Config config_of(const std::vector<ClassifierRule>& rules) {
-  Config config;
-  Interface interface;
-  interface.name = "a";
-  interface.match = {"dev"};
-  config.interfaces.push_back(interface);
-  Policy policy;
-  policy.name = "p";
-  policy.attach.push_back({"a", {}});
-  policy.default_action = Action::accept;
-  for (size_t i = 0; i < rules.size(); ++i) {
-    Rule rule;
-    rule.name = fmt::format("r{}", i);
-    for (int side = 0; side < 2; ++side) {
-      if (!rules[i].prefix[side]) continue;
-      AddressMatch& match = side == PS_SOURCE ? rule.from : rule.to;
-      match.any = false;
-      match.prefixes = {*rules[i].prefix[side]};
-    }
-    const ps_rule& r = rules[i].rule;
-    if (r.flags & PS_RULE_PROTO) rule.proto = r.proto;
-    for (int side = 0; side < 2; ++side) {
-      const PortRange range{r.port_first[side], r.port_last[side]};
-      if (range != PortRange{}) (side == PS_SOURCE ? rule.from_port : rule.to_port).ranges = {range};
-    }
-    rule.action = r.verdict == PS_PASS ? Action::accept : Action::drop;
-    policy.rules.push_back(rule);
-  }
-  config.policies.push_back(policy);
-  return config;
-}
-
 // The bytes of a packet that parses to `d`; empty where none does (a later fragment of our own making, say).
 std::vector<uint8_t> frame_of(const ps_datagram& d) {
   const bool ipv4 = d.flags & PS_IPV4;
