@@ -1,5 +1,6 @@
 // The stage that judges: each policy of the hook in order, each policy's rules in order, the first match decides.
 #pragma once
+#include "bpf/loop.bpf.h"
 #include "bpf/parse.bpf.h"
 #include "features/policy/classifier.bpf.h"
 #include "features/policy/extra.bpf.h"
@@ -134,17 +135,6 @@ static __always_inline int policy_is_dhcp_reply(const struct ps_datagram *d)
                             : d->port[PS_SOURCE] == 547 && d->port[PS_DESTINATION] == 546;
 }
 
-// Leaves a loop for `label` when its turns are used up.  With may_goto the kernel counts (to eight million), so its
-// verifier need not walk each turn; clang-14 cannot spell the instruction: 0xe5, the distance in bytes 2 and 3.
-#ifdef PS_LEVEL_may_goto
-#define POLICY_TURN(turn, label) \
-  asm volatile goto("0: .byte 0xe5, 0; .long ((%l[" #label "] - 0b - 8) / 8) & 0xffff; .short 0" : : : : label)
-#else
-#define POLICY_TURN(turn, label) \
-  if ((turn)++ >= POLICY_BLOCK)  \
-  goto label
-#endif
-
 // Counts a match behind which the packet goes on.
 __noinline int policy_pass(__u32 slot)
 {
@@ -163,7 +153,7 @@ __noinline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
     return end;
   __u32 turn __attribute__((unused)) = 0;
   for (; at < end; at++) {
-    POLICY_TURN(turn, out);
+    LOOP_TURN(turn, POLICY_BLOCK, out);
     const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &at);
     if (!rule)
       return end;
