@@ -207,7 +207,8 @@ Result<> Object::resize(const std::string& name, uint32_t entries) {
 
 Result<> Object::load() {
   if (level_ == Level::basic) {
-    TRY_ASSIGN(const ps_clock_const clock, measure_clock());
+    static const Result<ps_clock_const> measured = measure_clock();  // once: all gates must agree on what time it is
+    TRY_ASSIGN(const ps_clock_const clock, measured);
     TRY(constant("clock_const", bytes_of(clock)));
   }
   bpf_program* program = nullptr;

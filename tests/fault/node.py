@@ -188,12 +188,12 @@ interfaces:
         return {d: frozenset([k]) if k and d in devices else frozenset() for d in self.devices}
 
     def word(self):
-        """deadline, from, to, armed_at of the transaction, or None"""
+        """deadline, from, to, start, window of the transaction, or None"""
         try:
             fd = bpf.obj_get(self.bpf + "/txn/word")
         except FileNotFoundError:
             return None
-        value = struct.unpack("QQQQ", bpf.lookup(fd, 0, 32))
+        value = struct.unpack("5Q", bpf.lookup(fd, 0, 40))
         os.close(fd)
         return value
 
@@ -203,8 +203,8 @@ interfaces:
 
     def set_deadline(self, deadline):
         fd = bpf.obj_get(self.bpf + "/txn/word")
-        _, *rest = struct.unpack("QQQQ", bpf.lookup(fd, 0, 32))
-        bpf.update(fd, 0, struct.pack("QQQQ", deadline, *rest))
+        _, *rest = struct.unpack("5Q", bpf.lookup(fd, 0, 40))
+        bpf.update(fd, 0, struct.pack("5Q", deadline & ~1, *rest))
         os.close(fd)
 
     def tidy(self, generations, devices=None):
