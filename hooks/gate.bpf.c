@@ -45,14 +45,14 @@ int penstock_gate(struct xdp_md *ctx)
     __u64 deadline = *(volatile __u64 *)&word->deadline;
     if (now >= deadline && deadline && !(deadline & PS_GATE_CLOSED))
       deadline = close_deadline(word, deadline);
-    __u32 candidate = start <= now && now < deadline;
+    const __u64 end = deadline & ~PS_GATE_CLOSED;
+    __u32 candidate = start <= now && now < end;
     if (gate_const.window) {
-      const __u64 end = deadline & ~PS_GATE_CLOSED;
-      const int at_start = now - start + gate_const.window < 2 * gate_const.window;
+      const int at_start = !deadline || now - start + gate_const.window < 2 * gate_const.window;
       if (at_start || now - end + gate_const.window < 2 * gate_const.window) {
         const __u64 fingerprint = journey_fingerprint(ctx, gate_const.raw, gate_const.seed);
         if (fingerprint)
-          candidate = journey_follow(fingerprint, gate_const.hook, candidate, now < (at_start ? start : end));
+          candidate = journey_follow(fingerprint, gate_const.hook, candidate, !deadline || now < (at_start ? start : end));
       }
     }
     bpf_tail_call(ctx, &programs, 2 * gate_const.hook + (candidate & 1));

@@ -483,10 +483,16 @@ Result<uint64_t> take_back(const Instance& instance) {
     TRY_ASSIGN(const Mapping memory, open_word(instance));
     auto* word = memory.as<ps_txn>();
     const uint64_t ahead = word->window ? word->window + coarse_tick() : 0;
-    const uint64_t deadline = load_deadline(word);
+    const uint64_t planned = load_deadline(word);
+    uint64_t deadline = planned;
+    while (!(deadline & PS_GATE_CLOSED)) {
+      const uint64_t instant = (std::max<uint64_t>(coarse_now(), word->start + word->window) + ahead) & ~PS_GATE_CLOSED;
+      if (instant >= planned) break;
+      deadline = swap_deadline(word, deadline, instant);
+      // Held up meanwhile?  Gates must have the whole window before the instant.
+      if (!word->window || coarse_now() + word->window <= instant) break;
+    }
     if (deadline == PS_GATE_FOREVER) return fail(fmt::format("revision {} is confirmed already", running.transaction->to));
-    const uint64_t instant = std::max<uint64_t>(coarse_now(), word->start + word->window) + ahead;
-    if (instant < deadline) swap_deadline(word, deadline, instant & ~PS_GATE_CLOSED);
     sleep_until(load_deadline(word));
     close_deadline(word);
   }

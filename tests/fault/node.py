@@ -236,25 +236,26 @@ interfaces:
         os.close(fd)
         return value
 
-    def raw_socket(self, device):
-        """A socket on the other end of `device`."""
+    def packet_socket(self, name, device, protocol):
         here = os.open("/proc/self/ns/net", os.O_RDONLY)
-        bpf.enter_network(self.wire)
-        out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        out.bind((device, 0))
+        bpf.enter_network(name)
+        out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))
+        out.bind((device, protocol))
         bpf.libc.setns(here, 0x40000000)
         os.close(here)
         return out
 
+    def raw_socket(self, device):
+        """A socket on the other end of `device`, to send."""
+        return self.packet_socket(self.wire, device, 0)
+
+    def wire_socket(self, device):
+        """A socket that sees what the node sends to `device`."""
+        return self.packet_socket(self.wire, device, 0x0800)
+
     def own_socket(self, device):
         """A socket that sees what XDP on `device` lets through."""
-        here = os.open("/proc/self/ns/net", os.O_RDONLY)
-        bpf.enter_network(self.name)
-        out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
-        out.bind((device, 0x0800))
-        bpf.libc.setns(here, 0x40000000)
-        os.close(here)
-        return out
+        return self.packet_socket(self.name, device, 0x0800)
 
     def slots(self):
         """Numbers of the counters of all rules that kept revisions name, by policy/rule."""
