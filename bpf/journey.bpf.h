@@ -75,6 +75,8 @@ static __always_inline __u64 journey_fingerprint(struct xdp_md *ctx, __u32 raw, 
     h = journey_mix(h, next[0], protocol == IPPROTO_UDP ? next[1] & bpf_htonl(0xffff0000) : next[1]);
   if (length >= 16 && length < 65536 && at + 16 <= end)
     h = journey_mix(h, next[2], next[3]);
+  else if (length >= 12 && length < 65536 && at + 12 <= end)
+    h = journey_mix(h, next[2], 12);
   if (protocol != IPPROTO_TCP && length >= 40 && length < 65536 && at + 40 <= end) {
     h = journey_mix(h, next[4], next[5]);
     h = journey_mix(h, next[6], next[7]);
