@@ -99,6 +99,7 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   next.digests = digests_of(image);
 
   TRY_ASSIGN(out.attachments, attachments_of(image.hooks, devices));
+  for (const Attachment& a : out.attachments) next.devices[a.device.ifindex] = a.device.name;
   TRY_ASSIGN(const Facts facts, facts_of(instance, out.attachments, out.running));
   for (const Attachment& a : out.attachments) {
     const auto at = facts.devices.find(a.device.ifindex);

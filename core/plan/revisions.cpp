@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -57,9 +58,11 @@ json to_json(const Revision& r) {
                      {"verdict", static_cast<int>(s.verdict)}, {"reason", static_cast<int>(s.reason)}, {"at", to_json(s.at)}});
   json parts = json::object();
   for (const auto& [name, part] : r.parts) parts[name] = {{"digest", part.digest}, {"at", to_json(part.at)}, {"text", part.text}};
+  json devices = json::object();
+  for (const auto& [ifindex, name] : r.devices) devices[std::to_string(ifindex)] = name;
   return {{"parts", parts}, {"format", format_version}, {"revision", r.number}, {"generation", r.generation}, {"created", r.created}, {"user", r.user},
           {"source", r.source}, {"note", r.note}, {"hooks", hooks}, {"sets", sets}, {"slots", slots},
-          {"structures", r.structures}, {"digests", r.digests}};
+          {"structures", r.structures}, {"digests", r.digests}, {"devices", devices}};
 }
 
 Revision revision_from(const json& j) {
@@ -88,6 +91,8 @@ Revision revision_from(const json& j) {
   for (const auto& [name, part] : j.at("parts").items()) r.parts[name] = {part.at("digest"), location_from(part.at("at")), part.at("text")};
   r.structures = j.at("structures").get<std::map<std::string, std::string>>();
   r.digests = j.at("digests").get<std::map<std::string, std::string>>();
+  const json devices = j.value("devices", json::object());
+  for (const auto& [ifindex, name] : devices.items()) r.devices[static_cast<uint32_t>(std::strtoul(ifindex.c_str(), nullptr, 10))] = name;
   return r;
 }
 
@@ -187,6 +192,13 @@ Result<Revision> Revisions::read(uint64_t number) const {
   } catch (const json::exception& e) {
     return fail(fmt::format("{} is damaged: {}", path, e.what()));
   }
+}
+
+std::string Revisions::device(uint32_t ifindex) const {
+  std::vector<Revision> known = all();
+  for (auto r = known.rbegin(); r != known.rend(); ++r)
+    if (const auto name = r->devices.find(ifindex); name != r->devices.end()) return name->second;
+  return {};
 }
 
 std::vector<Revision> Revisions::all() const {

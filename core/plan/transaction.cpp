@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <random>
 #include <set>
@@ -508,13 +509,14 @@ Result<std::vector<std::string>> remove_all(const Instance& instance) {
   for (fs::directory_iterator it(instance.pins("links"), error), end; !error && it != end; it.increment(error)) {
     const std::string path = it->path();
     auto link = open_pin(path);
-    std::string device = it->path().filename();
+    std::string device;
     if (link) {
-      if (auto info = link_info(link->get()); info && info->ifindex != 0) {
-        if (const std::string name = device_name(info->ifindex); !name.empty()) device = name;
-      }
+      if (auto info = link_info(link->get()); info && info->ifindex != 0) device = device_name(info->ifindex);
       if (auto done = detach_link(link->get()); !done) failed.diagnostics.push_back(done.error().diagnostics.front());
     }
+    const std::string pin_name = it->path().filename();
+    if (device.empty() && pin_name.starts_with("xdp-")) device = Revisions(instance).device(static_cast<uint32_t>(std::strtoul(pin_name.c_str() + 4, nullptr, 10)));
+    if (device.empty()) device = pin_name;
     if (unlink(path.c_str()) < 0) failed.diagnostics.push_back(Diagnostic{fmt::format("cannot remove {}", path)});
     removed.push_back("detached from " + device);
     step("detached " + device);
@@ -526,6 +528,7 @@ Result<std::vector<std::string>> remove_all(const Instance& instance) {
   fs::remove_all(instance.bpf, error);
   if (error) return fail(fmt::format("cannot remove {}: {}", instance.bpf, error.message()));
   if (more) removed.push_back("removed " + instance.bpf);
+  rmdir(fs::path(instance.bpf).parent_path().c_str());  // fails where other instances are
   if (!settings.failed.empty()) {
     failed.diagnostics = std::move(settings.failed);
     return Failure(std::move(failed));

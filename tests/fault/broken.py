@@ -76,7 +76,7 @@ def case_devices_come_and_go():
         n.apply(n.kind(1))
         must("ip", "-n", n.name, "link", "del", "v1")
         states = {i["device"]: i["state"] for i in n.status()["interfaces"]}
-        check("status reports that the device is gone", "device is gone" in states.values(), states)
+        equal("status reports by its name that the device is gone", states.get("v1"), "device is gone")
         n.add_device("v1")
         states = {i["device"]: i["state"] for i in n.status()["interfaces"]}
         check("status reports the new one", "not attached" in states.get("v1", ""), states)
@@ -107,6 +107,14 @@ def case_devices_come_and_go():
         equal("judged after the stranger left", n.judges(), n.judged_by(1))
 
 
+def case_off_names_what_is_gone():
+    with Node(2) as n:
+        n.apply(n.kind(1))
+        must("ip", "-n", n.name, "link", "del", "v1")
+        said = n.penstock("off").stdout
+        check("`off` names the device that is gone", "detached from v1\n" in said and "detached from v0\n" in said, said)
+
+
 def case_namespace_deleted():
     with Node(1) as n:
         n.apply(n.kind(1))
@@ -128,6 +136,8 @@ def off_works(n, what):
     n.penstock("off")
     equal(f"attached after `off`, {what}", n.attached(), {d: 0 for d in n.devices})
     check(f"nothing in bpffs after `off`, {what}", not os.path.exists(n.bpf))
+    parent = os.path.dirname(n.bpf)  # of all instances: others may be at work now
+    check(f"no empty directory after `off`, {what}", not os.path.isdir(parent) or os.listdir(parent))
 
 
 def case_removed_by_hand():
