@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <iterator>
 #include <span>
@@ -212,7 +213,9 @@ Result<> Object::load() {
     TRY(constant("clock_const", bytes_of(clock)));
   }
   bpf_program* program = nullptr;
+  const char* strict = std::getenv("PENSTOCK_STRICT_ALIGNMENT");
   bpf_object__for_each_program(program, object_.get()) {
+    if (strict && name_ == strict) bpf_program__set_flags(program, bpf_program__flags(program) | BPF_F_STRICT_ALIGNMENT);
     if (frags_) bpf_program__set_flags(program, bpf_program__flags(program) | BPF_F_XDP_HAS_FRAGS);
   }
   last_warning.clear();
