@@ -1,0 +1,102 @@
+#include "app/import/ranges.h"
+
+#include <algorithm>
+
+namespace penstock::foreign {
+
+Ranges::Ranges(std::vector<Range> list) {
+  std::ranges::sort(list, {}, &Range::first);
+  for (const Range& r : list) {
+    // `last + 1` would wrap at the highest number.
+    if (!list_.empty() && (r.first <= list_.back().last || r.first - 1 == list_.back().last))
+      list_.back().last = std::max(list_.back().last, r.last);
+    else
+      list_.push_back(r);
+  }
+}
+
+bool Ranges::contains(Value value) const {
+  const auto after = std::ranges::upper_bound(list_, value, {}, &Range::first);
+  return after != list_.begin() && value <= std::prev(after)->last;
+}
+
+Value Ranges::count() const {
+  Value sum = 0;
+  for (const Range& r : list_) sum += r.last - r.first + 1;
+  return sum;
+}
+
+Ranges Ranges::operator&(const Ranges& other) const {
+  Ranges out;
+  for (auto a = list_.begin(), b = other.list_.begin(); a != list_.end() && b != other.list_.end();) {
+    const Value first = std::max(a->first, b->first), last = std::min(a->last, b->last);
+    if (first <= last) out.list_.push_back({first, last});
+    if (a->last < b->last) ++a; else ++b;
+  }
+  return out;
+}
+
+Ranges Ranges::operator|(const Ranges& other) const {
+  std::vector<Range> both = list_;
+  both.insert(both.end(), other.list_.begin(), other.list_.end());
+  return Ranges(std::move(both));
+}
+
+Ranges Ranges::complement(Value most) const {
+  Ranges out;
+  Value next = 0;
+  for (const Range& r : list_) {
+    if (r.first > next) out.list_.push_back({next, r.first - 1});
+    if (r.last >= most) return out;
+    next = r.last + 1;
+  }
+  out.list_.push_back({next, most});
+  return out;
+}
+
+Ranges Ranges::without(const Ranges& other) const { return *this & other.complement(most_address); }
+
+Ranges values_of(const Prefix& prefix) {
+  const Address mask = Prefix::mask(prefix.length);
+  const Value first = value_of(prefix.address);
+  return {first, first | ~value_of(mask)};
+}
+
+static constexpr Value first_v4 = value_of(Address::v4(0)), last_v4 = value_of(Address::v4(~0u));
+
+const Ranges& all_v4() {
+  static const Ranges ranges(first_v4, last_v4);
+  return ranges;
+}
+
+const Ranges& all_v6() {
+  static const Ranges ranges = all_v4().complement(most_address);
+  return ranges;
+}
+
+static constexpr Value low_bits(unsigned bits) { return bits == 128 ? most_address : (Value{1} << bits) - 1; }
+
+static void cut(const Ranges& ranges, std::vector<Prefix>& out) {
+  for (const Range& r : ranges.list()) {
+    for (Value at = r.first;;) {
+      unsigned bits = 0;  // of the widest block that begins here and ends within
+      while (bits < 128 && !(at & low_bits(bits + 1)) && (at | low_bits(bits + 1)) <= r.last) ++bits;
+      out.push_back({address_of(at), static_cast<uint8_t>(128 - bits)});
+      const Value last = at | low_bits(bits);
+      if (last == r.last) break;
+      at = last + 1;
+    }
+  }
+}
+
+std::vector<Prefix> prefixes_of(const Ranges& addresses) {
+  std::vector<Prefix> out;
+  cut(addresses & all_v4(), out);
+  Ranges v6 = addresses & all_v6();
+  // Where both sides of the hole that IPv4 lies in are wanted, filling it changes nothing and joins them.
+  if (v6.contains(first_v4 - 1) && v6.contains(last_v4 + 1)) v6 = v6 | all_v4();
+  cut(v6, out);
+  return out;
+}
+
+}  // namespace penstock::foreign
