@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "app/cli/command.h"
@@ -46,6 +47,19 @@ Diagnostic diagnostic_of(const Left& left) {
   return d;
 }
 
+// What stood in the file but bears on no packet on the way that was imported: together, by file and reason.
+void warn_of_the_rest(const Output& out, const std::vector<Left>& left) {
+  std::vector<Diagnostic> groups;
+  for (const Left& one : left) {
+    if (one.counts) continue;
+    const std::string message = "left out: " + one.reason;
+    auto group = std::ranges::find_if(groups, [&](const Diagnostic& d) { return d.message == message && d.at.file == one.place.file; });
+    if (group == groups.end()) group = groups.insert(groups.end(), Diagnostic{message, {one.place.file}, "", one.hint});
+    group->detail.push_back(one.place.line ? fmt::format("{} | {}", one.place.line, one.place.text) : one.place.text);
+  }
+  for (const Diagnostic& group : groups) out.warn(group);
+}
+
 constexpr const char* effect_words[] = {"none", "drops-more", "passes-more", "both"};
 
 Json left_json(const Left& left) {
@@ -74,8 +88,9 @@ int run(const Invocation& in) {
     counts += one.counts;
     more += one.effect == foreign::Effect::drops_more || one.effect == foreign::Effect::both;
     left.push_back(left_json(one));
-    in.out.warn(diagnostic_of(one));
+    if (one.counts) in.out.warn(diagnostic_of(one));
   }
+  warn_of_the_rest(in.out, flat.left);
   for (const foreign::NewPolicy& policy : flat.policies)
     for (const foreign::Entry& entry : policy.entries) {
       if (entry.approximation.empty() || !entry.line) continue;

@@ -68,7 +68,10 @@ class Flattener {
   Result<> walk(Frame frame, Boxes packets, const std::vector<Frame>& above);
   Result<> finish(const Boxes& packets, std::vector<Frame> above, const Line& line);
   Result<> step();
+  Box on_arrival(Box box) const;
   void emit(const Line& line, const Boxes& packets, Verdict verdict);
+  void blame(const Line& line, const Unsayable& why);
+  std::optional<Unsayable> unsayable(const Boxes& packets, bool nearly) const;
   void leave(const Line& line, std::string reason, std::string hint);
   Effect effect_of(const Line& line) const;
   void judge_effects(const NewPolicy& policy);
@@ -81,9 +84,12 @@ class Flattener {
   NewPolicy* policy_ = nullptr;
   std::vector<Entry>* entries_ = nullptr;
   const Chain* base_ = nullptr;
+  const Line* blamed_ = nullptr;                      // whose packets are followed to their end
+  bool again_ = false;
   std::unordered_map<const Line*, Fate> fates_;
   std::unordered_map<const Line*, size_t> left_;      // index in out_.left
   std::unordered_map<const Line*, const Chain*> home_;
+  std::unordered_set<const Line*> abroad_;            // about devices that are not imported for
   size_t steps_ = 0, emitted_ = 0;
 };
 
@@ -145,6 +151,7 @@ void Flattener::resolve_devices(const std::vector<const Chain*>& chains) {
           if (line.reason.empty()) line.reason = "it means one of several devices that a pattern stands for", line.hint = "name each device with --interface";
         } else if (*meant != Ranges(0, out_.devices.size() - 1)) {
           box.restrict(Field::device, *meant);
+          if (meant->empty()) abroad_.insert(&line);
         }
         box.devices.clear();
       }
@@ -183,15 +190,32 @@ void Flattener::leave(const Line& line, std::string reason, std::string hint) {
   out_.left.push_back({line.place, std::move(reason), std::move(hint), effect_of(line)});
 }
 
+// What XDP sees where the hook of the base chain sees `box`: in INPUT IPv4 is whole again, in FORWARD the TTL is one less.
+Box Flattener::on_arrival(Box box) const {
+  const bool v4 = (box.get(Field::from) & all_v6()).empty();
+  if (base_->hook == Hook::input && v4 && box.find(Field::fragment))
+    box.set(Field::fragment, box.get(Field::fragment).contains(Fragment::whole) ? Ranges(0, later_fragment) : Ranges());
+  if (base_->hook == Hook::forward && box.find(Field::ttl)) {
+    const Ranges seen = box.get(Field::ttl);
+    std::vector<Range> before;
+    for (const Range& r : seen.list())
+      if (r.first < 255) before.push_back({r.first + 1, std::min<Value>(r.last, 254) + 1});
+    box.set(Field::ttl, Ranges(std::move(before)));
+  }
+  return box;
+}
+
 void Flattener::emit(const Line& line, const Boxes& packets, Verdict verdict) {
   std::vector<Entry> fresh;
-  for (const Box& box : packets) {
+  for (const Box& seen : packets) {
+    const Box box = on_arrival(seen);
+    if (box.empty()) continue;
     std::vector<Approximation> parts{{box, ""}};
     if (options_.approximate_state && box.find(Field::state)) parts = approximate_state(box, verdict);
     for (Approximation& part : parts) {
       Vocabulary scratch = {out_.words.interfaces, {}, policy_->indifferent};
       if (auto said = say(part.box, scratch, "set"); !said) {
-        leave(line, said.error().reason, said.error().hint);
+        blame(blamed_ ? *blamed_ : line, said.error());
         return;
       }
       Entry entry;
@@ -210,13 +234,34 @@ void Flattener::emit(const Line& line, const Boxes& packets, Verdict verdict) {
 
 // All that becomes of `packets`, which leave their chain by `line`, up to the end of the base chain and its policy.
 Result<> Flattener::finish(const Boxes& packets, std::vector<Frame> above, const Line& line) {
+  const Line* before = blamed_;
+  if (!blamed_) blamed_ = &line;
   while (!above.empty()) {
     const Frame frame = above.back();
     above.pop_back();
     TRY(walk(frame, packets, above));
   }
   emit(line, packets, base_->policy);
+  blamed_ = before;
   return {};
+}
+
+// What `line` asks cannot be said where it is needed.  It is left out everywhere, and all is told again without it.
+void Flattener::blame(const Line& line, const Unsayable& why) {
+  if (!line.reason.empty()) return;
+  const_cast<Line&>(line).reason = why.reason;
+  const_cast<Line&>(line).hint = why.hint;
+  again_ = true;
+}
+
+// The first reason why one of `packets` cannot be said.  A state is passed over where what follows may be told nearly.
+std::optional<Unsayable> Flattener::unsayable(const Boxes& packets, bool nearly) const {
+  for (Box box : packets) {
+    if (nearly) box.set(Field::state, Ranges(0, most_of(Field::state)));
+    Vocabulary scratch = {out_.words.interfaces, {}, policy_->indifferent};
+    if (auto said = say(box, scratch, "set"); !said) return said.error();
+  }
+  return std::nullopt;
 }
 
 // `packets` enter at `frame`.  Those that nothing decides go on to whatever is emitted next.
@@ -238,6 +283,10 @@ Result<> Flattener::walk(Frame frame, Boxes packets, const std::vector<Frame>& a
       emit(line, here, line.verdict);
       continue;
     }
+    if (const auto why = unsayable(here, options_.approximate_state && line.verdict == Verdict::jump)) {
+      blame(line, *why);
+      continue;
+    }
     if (line.verdict != Verdict::back) {
       const Chain* target = rules_.find(chain.family, chain.table, line.target);
       if (!target) return fail(Diagnostic{fmt::format("the chain {} does not exist", line.target), {line.place.file, line.place.line}, line.place.text});
@@ -256,10 +305,7 @@ Result<> Flattener::walk(Frame frame, Boxes packets, const std::vector<Frame>& a
       if (rest.empty()) break;
       continue;
     }
-    const bool simple = rest.size() <= packets.size() && std::ranges::all_of(rest, [&](const Box& box) {
-      Vocabulary scratch = {out_.words.interfaces, {}, policy_->indifferent};
-      return say(box, scratch, "set").has_value();
-    });
+    const bool simple = rest.size() <= packets.size() && !unsayable(rest, false);
     if (simple)
       packets = std::move(rest);
     else if (i + 1 < chain.lines.size())
@@ -371,9 +417,10 @@ void Flattener::tell_the_rest(const std::vector<const Chain*>& chains) {
   for (const Chain& chain : rules_.chains) {
     const bool here = within.contains(&chain);
     bool walked = false;
-    if (!here && chain.hook && drops(chain.policy))
+    if (!here && chain.hook && drops(chain.policy) && !chain.place.text.empty())
       out_.left.push_back({chain.place, fmt::format("the chain {} is not on the way that was imported", chain.name), "", Effect::none, false});
     for (const Line& line : chain.lines) {
+      if (line.place.text.empty()) continue;  // ufw's own jumps, which stand in no file
       ++out_.lines;
       const auto fate = fates_.find(&line);
       walked |= fate != fates_.end();
@@ -385,7 +432,7 @@ void Flattener::tell_the_rest(const std::vector<const Chain*>& chains) {
         left.reason = fmt::format("its chain {} is not on the way that was imported", chain.name);
         if (chain.hook == Hook::forward || chain.hook == Hook::input) left.hint = fmt::format("import it with --chain {}", chain.name);
       } else if (fate != fates_.end()) {
-        left.reason = "it matches no packet that gets to it on the devices that are imported for";
+        left.reason = abroad_.contains(&line) ? "it is about devices that are not imported for" : "no packet that it matches gets to it";
       } else if (walked || std::ranges::any_of(chain.lines, [&](const Line& l) { return fates_.contains(&l); })) {
         left.reason = "it stands behind a rule that lets no packet through to it";
       } else {
@@ -409,7 +456,18 @@ Result<> Flattener::run() {
     for (const auto& group : passes)
       for (const Chain* chain : group)
         if (chain->hook != Hook::prerouting) const_cast<Chain*>(chain)->policy = *options_.policy;
-  for (const auto& group : passes) TRY(pass(group));
+  // Each time at least one more line is left out, mostly all at once.
+  constexpr int most_times = 64;
+  for (int times = 0; times == 0 || again_; ++times) {
+    if (times == most_times) return fail("the chains cannot be told as one list", "simplify their returns and gotos");
+    again_ = false;
+    out_.policies.clear();
+    out_.left.clear();
+    fates_.clear();
+    left_.clear();
+    steps_ = emitted_ = 0;
+    for (const auto& group : passes) TRY(pass(group));
+  }
   tell_the_rest(chains);
   for (const Aside& aside : rules_.asides) {
     ++out_.lines;

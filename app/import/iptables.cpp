@@ -206,13 +206,12 @@ Result<Ruleset> read_ufw(const std::vector<Source>& sources, const std::vector<S
         found = true;
         before |= std::string_view(part) == "before" && !there->lines.empty();
         Line line;
-        line.place = {there->place.file, there->place.line, fmt::format("-A {} -j {}", name, target)};
+        line.place.file = there->place.file;  // no line of any file says so
         line.verdict = Verdict::jump;
         line.target = target;
         chain.lines.push_back(std::move(line));
       }
       if (chain.lines.empty()) continue;
-      chain.place = chain.lines.front().place;
       if (Chain* own = rules.find(family, "filter", name)) *own = std::move(chain); else rules.chains.push_back(std::move(chain));
     }
   if (!found) return fail(Diagnostic{"holds no chain of ufw", {sources.front().name}, {}, "give user.rules, from the folder /etc/ufw"});

@@ -235,7 +235,10 @@ class RuleReader {
     }
     const Field field = sides == "src" ? Field::from : Field::to;
     narrow(field, set->second.addresses);
-    for (Box& box : line_.match) (field == Field::from ? box.from_set : box.to_set) = name;
+    for (Box& box : line_.match) {
+      (field == Field::from ? box.from_set : box.to_set) = name;
+      (field == Field::from ? box.from_unfilled : box.to_unfilled) |= !invert_ && set->second.addresses.empty();
+    }
     return {};
   }
 

@@ -343,8 +343,9 @@ Said<Box> atom(const NftJson& left, const std::string& op, const NftJson& right,
   if (right.is_string() && right.get_ref<const std::string&>().starts_with('@')) {
     const auto name = sets.names.find(right.get<std::string>().substr(1));
     if (name != sets.names.end()) {
-      if (field == Field::from) box.from_set = name->second;
-      if (field == Field::to) box.to_set = name->second;
+      const bool unfilled = op != "!=" && wanted->empty();
+      if (field == Field::from) box.from_set = name->second, box.from_unfilled = unfilled;
+      if (field == Field::to) box.to_set = name->second, box.to_unfilled = unfilled;
     }
   }
   return box;

@@ -59,7 +59,7 @@ void Box::set(Field field, Ranges ranges) {
 bool Box::empty() const {
   return std::ranges::any_of(fields_, [this](const auto& field) {
     if (!field.second.empty()) return false;
-    return !(field.first == Field::from && !from_set.empty()) && !(field.first == Field::to && !to_set.empty());
+    return !(field.first == Field::from && from_unfilled) && !(field.first == Field::to && to_unfilled);
   });
 }
 
@@ -69,6 +69,8 @@ Box Box::operator&(const Box& other) const {
   out.devices.insert(out.devices.end(), other.devices.begin(), other.devices.end());
   if (out.from_set.empty()) out.from_set = other.from_set;
   if (out.to_set.empty()) out.to_set = other.to_set;
+  out.from_unfilled |= other.from_unfilled;
+  out.to_unfilled |= other.to_unfilled;
   return out;
 }
 

@@ -34,7 +34,7 @@ class Box {
   void restrict(Field field, const Ranges& ranges);    // as well
   void set(Field field, Ranges ranges);                // in the place of what was there; all numbers: named no more
   const std::vector<std::pair<Field, Ranges>>& fields() const { return fields_; }
-  // No packet can lie in it.  An empty set of addresses that has a name may be filled later, and is not counted.
+  // No packet can lie in it, now or once its sets are filled.
   bool empty() const;
   Box operator&(const Box& other) const;
   // What is left of this without `other`, in pieces that do not overlap.
@@ -43,6 +43,7 @@ class Box {
 
   std::vector<DeviceMatch> devices;                    // all of them, until flatten() turns them into Field::device
   std::string from_set, to_set;                        // the named sets that from and to were made of
+  bool from_unfilled = false, to_unfilled = false;     // that set is empty, and may be filled later
 
  private:
   std::vector<std::pair<Field, Ranges>> fields_;       // sorted

@@ -231,8 +231,16 @@ std::expected<std::vector<Keys>, Unsayable> say(const Box& box, Vocabulary& word
       if (devices->contains(i)) names.push_back(words.interfaces[i]);
     if (names.size() < words.interfaces.size()) every("interface", list_of(names, false));
   }
-  const std::string from = say_addresses(box.get(Field::from), box.from_set, words, name + "-from");
-  const std::string to = say_addresses(box.get(Field::to), box.to_set, words, name + "-to");
+  const Ranges source = box.get(Field::from), destination = box.get(Field::to);
+  std::string from = say_addresses(source, box.from_set, words, name + "-from");
+  std::string to = say_addresses(destination, box.to_set, words, name + "-to");
+  // One family is said once: by the other address, or by ICMP's types.
+  for (const Ranges* family : {&all_v4(), &all_v6()}) {
+    const auto within = [&](const Ranges& r, const std::string& set) { return set.empty() && !r.empty() && r.without(*family).empty(); };
+    const bool icmp = box.find(Field::icmp) && box.get(Field::proto) == Ranges(family == &all_v4() ? 1 : 58, family == &all_v4() ? 1 : 58);
+    if (source == *family && box.from_set.empty() && ((within(destination, box.to_set) && !to.empty()) || icmp)) from.clear();
+    if (destination == *family && box.to_set.empty() && ((within(source, box.from_set) && !from.empty()) || icmp)) to.clear();
+  }
   if (!from.empty()) every("from", from);
   if (!to.empty()) every("to", to);
   const Ranges* proto = box.find(Field::proto);

@@ -108,7 +108,8 @@ std::optional<Ranges> addresses(std::string_view text) {
   }
   const Value host = bits == *length ? 0 : bits - *length == 128 ? most_address : (Value{1} << (bits - *length)) - 1;
   const Value first = value_of(*address) & ~host;
-  return Ranges(first, first | host);
+  const Ranges all(first, first | host);
+  return address->is_v4() ? all : all & all_v6();  // a wide IPv6 prefix covers where IPv4 lies in the 128 bits
 }
 
 std::optional<Value> mac(std::string_view text) {

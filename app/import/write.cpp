@@ -54,7 +54,10 @@ std::string prefix_list(const Ranges& addresses) {
   return out + line + "] }";
 }
 
-std::string source_of(const Line& line) { return fmt::format("{}{}{}", line.place.line ? line.place.where() : "", line.place.line ? ": " : "", line.place.text); }
+std::string source_of(const Line& line) {
+  if (line.place.text.empty()) return "between the files";
+  return fmt::format("{}{}{}", line.place.line ? line.place.where() : "", line.place.line ? ": " : "", line.place.text);
+}
 
 std::string rules_of(const NewPolicy& policy, Vocabulary& words) {
   std::string out;
@@ -73,7 +76,7 @@ std::string rules_of(const NewPolicy& policy, Vocabulary& words) {
       note(source_of(*entry.line));
       for (const std::string& text : entry.line->notes) note("  " + text);
     }
-    if (!entry.line && entry.box.find(Field::from)) note(entry.verdict == Verdict::accept ? "the original lets all of this family through here" : "the original's policy for this family");
+    if (!entry.line && entry.box.find(Field::from)) note(entry.verdict == Verdict::accept ? "the original says nothing of this family" : "the original's policy for this family");
     for (const Line* twin : entry.twins) note(source_of(*twin));
     if (!entry.approximation.empty()) note("  " + entry.approximation);
     before = entry.line;
