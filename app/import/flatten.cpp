@@ -325,7 +325,7 @@ const Ranges& family_of(const Chain& chain) {
 std::vector<Entry> merge(std::vector<Entry> v4, std::vector<Entry> v6) {
   const auto key = [](const Entry& e) -> std::optional<std::pair<std::string, Box>> {
     const Ranges* from = e.box.find(Field::from);
-    if (!e.left.empty() || !from || (*from != all_v4() && *from != all_v6())) return std::nullopt;
+    if (!e.line || !e.left.empty() || !from || (*from != all_v4() && *from != all_v6())) return std::nullopt;
     Box rest = e.box;
     rest.set(Field::from, Ranges(0, most_address));
     return std::pair(fmt::format("{}{}", static_cast<int>(e.verdict), e.approximation), std::move(rest));

@@ -4,54 +4,75 @@
 
 namespace penstock::foreign {
 
+Ranges::Ranges(Value first, Value last) : list_(std::make_shared<const std::vector<Range>>(1, Range{first, last})) {}
+
 Ranges::Ranges(std::vector<Range> list) {
   std::ranges::sort(list, {}, &Range::first);
+  *this = sorted(std::move(list));
+}
+
+Ranges Ranges::sorted(std::vector<Range> list) {
+  size_t end = 0;
   for (const Range& r : list) {
     // `last + 1` would wrap at the highest number.
-    if (!list_.empty() && (r.first <= list_.back().last || r.first - 1 == list_.back().last))
-      list_.back().last = std::max(list_.back().last, r.last);
+    if (end && (r.first <= list[end - 1].last || r.first - 1 == list[end - 1].last))
+      list[end - 1].last = std::max(list[end - 1].last, r.last);
     else
-      list_.push_back(r);
+      list[end++] = r;
   }
+  list.resize(end);
+  return Ranges(end ? std::make_shared<const std::vector<Range>>(std::move(list)) : nullptr);
+}
+
+const std::vector<Range>& Ranges::list() const {
+  static const std::vector<Range> none;
+  return list_ ? *list_ : none;
 }
 
 bool Ranges::contains(Value value) const {
-  const auto after = std::ranges::upper_bound(list_, value, {}, &Range::first);
-  return after != list_.begin() && value <= std::prev(after)->last;
+  const auto after = std::ranges::upper_bound(list(), value, {}, &Range::first);
+  return after != list().begin() && value <= std::prev(after)->last;
 }
 
 Value Ranges::count() const {
   Value sum = 0;
-  for (const Range& r : list_) sum += r.last - r.first + 1;
+  for (const Range& r : list()) sum += r.last - r.first + 1;
   return sum;
 }
 
 Ranges Ranges::operator&(const Ranges& other) const {
-  Ranges out;
-  for (auto a = list_.begin(), b = other.list_.begin(); a != list_.end() && b != other.list_.end();) {
+  const std::vector<Range>&x = list(), &y = other.list();
+  if (x.empty() || y.empty()) return {};
+  if (x.size() == 1 && x[0].first <= y.front().first && x[0].last >= y.back().last) return other;
+  if (y.size() == 1 && y[0].first <= x.front().first && y[0].last >= x.back().last) return *this;
+  std::vector<Range> out;
+  for (auto a = x.begin(), b = y.begin(); a != x.end() && b != y.end();) {
     const Value first = std::max(a->first, b->first), last = std::min(a->last, b->last);
-    if (first <= last) out.list_.push_back({first, last});
+    if (first <= last) out.push_back({first, last});
     if (a->last < b->last) ++a; else ++b;
   }
-  return out;
+  return sorted(std::move(out));
 }
 
 Ranges Ranges::operator|(const Ranges& other) const {
-  std::vector<Range> both = list_;
-  both.insert(both.end(), other.list_.begin(), other.list_.end());
-  return Ranges(std::move(both));
+  if (empty()) return other;
+  if (other.empty()) return *this;
+  std::vector<Range> both;
+  both.reserve(list().size() + other.list().size());
+  std::ranges::merge(list(), other.list(), std::back_inserter(both), {}, &Range::first, &Range::first);
+  return sorted(std::move(both));
 }
 
 Ranges Ranges::complement(Value most) const {
-  Ranges out;
+  std::vector<Range> out;
   Value next = 0;
-  for (const Range& r : list_) {
-    if (r.first > next) out.list_.push_back({next, r.first - 1});
-    if (r.last >= most) return out;
+  for (const Range& r : list()) {
+    if (r.first > next) out.push_back({next, r.first - 1});
+    if (r.last >= most) return sorted(std::move(out));
     next = r.last + 1;
   }
-  out.list_.push_back({next, most});
-  return out;
+  out.push_back({next, most});
+  return sorted(std::move(out));
 }
 
 Ranges Ranges::without(const Ranges& other) const { return *this & other.complement(most_address); }

@@ -1,5 +1,6 @@
 // Sets of numbers as sorted ranges: every field of a packet that a foreign rule can ask for is one such number.
 #pragma once
+#include <memory>
 #include <vector>
 
 #include "core/net/address.h"
@@ -16,14 +17,14 @@ struct Range {
 class Ranges {
  public:
   Ranges() = default;                       // no number at all
-  Ranges(Value first, Value last) : list_{{first, last}} {}
+  Ranges(Value first, Value last);
   explicit Ranges(std::vector<Range> list);  // in any order, may overlap; first <= last in each
 
-  bool empty() const { return list_.empty(); }
-  const std::vector<Range>& list() const { return list_; }
+  bool empty() const { return list().empty(); }
+  const std::vector<Range>& list() const;
   bool contains(Value value) const;
   Value count() const;                      // how many numbers; the whole of 128 bits counts as 0
-  bool operator==(const Ranges&) const = default;
+  bool operator==(const Ranges& other) const { return list_ == other.list_ || list() == other.list(); }
 
   Ranges operator&(const Ranges& other) const;
   Ranges operator|(const Ranges& other) const;
@@ -31,7 +32,11 @@ class Ranges {
   Ranges complement(Value most) const;      // in 0..most
 
  private:
-  std::vector<Range> list_;                 // sorted, disjoint, not adjacent
+  using List = std::shared_ptr<const std::vector<Range>>;
+  explicit Ranges(List list) : list_(std::move(list)) {}
+  static Ranges sorted(std::vector<Range> list);  // that may overlap or touch
+
+  List list_;                               // sorted, disjoint, not adjacent; shared by copies; null: none
 };
 
 // Addresses as numbers: IPv4 lies in ::ffff:0:0/96, as in core/net/address.h.

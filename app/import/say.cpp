@@ -44,10 +44,14 @@ std::string say_addresses(const Ranges& all, const std::string& set, Vocabulary&
     if (same(all_v6().without(named->addresses))) return list_of({named->name, "0.0.0.0/0"}, true);
   }
   const Ranges inside = all.without(words.indifferent), outside = wanted.complement(most_address);
-  const Words in = words_of(inside), out = words_of(outside);
-  const bool negated = out.size() < in.size();
-  const Words& shorter = negated ? out : in;
-  if (shorter.size() <= most_inline) return list_of(shorter, negated);
+  bool negated = outside.list().size() < inside.list().size();
+  // A range is at least a prefix, so longer lists need not be cut to know that they are too long.
+  if (std::min(inside.list().size(), outside.list().size()) <= most_inline) {
+    const Words in = words_of(inside), out = words_of(outside);
+    negated = out.size() < in.size();
+    const Words& shorter = negated ? out : in;
+    if (shorter.size() <= most_inline) return list_of(shorter, negated);
+  }
   const Ranges& content = negated ? outside : inside;
   for (NamedSet& s : words.sets) {
     if (s.addresses != content) continue;

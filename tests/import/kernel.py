@@ -31,7 +31,7 @@ table inet witness {
 def run(*command, stdin=None):
     done = subprocess.run(command, input=stdin, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}\n{stdin or ''}")
+        raise RuntimeError(f"exit code {done.returncode}: {' '.join(command)}: {done.stderr.strip()} {done.stdout[:2000]}\n{stdin or str()}")
     return done.stdout
 
 
