@@ -24,20 +24,26 @@ std::optional<size_t> hook_of(const Image& image, const std::string& interface) 
   return {};
 }
 
-Result<Replay> Replay::open(const Image& image, World world) {
+LoadOptions Replay::load_options() const {
+  LoadOptions out;
+  out.core = options_.core;
+  out.core.trace = options_.events ? PS_TRACE_EVENTS : PS_TRACE_EXITS;
+  out.core.replay = options_.world == World::replay;
+  out.core.no_write = options_.world == World::live;
+  return out;
+}
+
+Result<Replay> Replay::open(const Image& image, const ReplayOptions& options) {
   Replay r;
   r.image_ = &image;
-  r.world_ = world;
-  LoadOptions options;
-  options.core.trace = 1;
-  options.core.replay = world == World::replay;
-  options.core.no_write = world == World::live;
-  TRY_ASSIGN(r.ethernet_, load_image(image, options));
+  r.options_ = options;
+  LoadOptions load = r.load_options();
+  load.shared = options.shared;
+  TRY_ASSIGN(r.ethernet_, load_image(image, load));
+  r.options_.shared.clear();  // their descriptors may be closed now
   if (r.ethernet_.objects.empty()) return r;
   TRY_ASSIGN(r.trace_, map_memory(r.ethernet_.map("trace")));
-  if (world == World::replay) {
-    TRY_ASSIGN(r.clock_, map_memory(r.ethernet_.map("replay")));
-  }
+  TRY_ASSIGN(r.clock_, map_memory(r.ethernet_.map("replay")));
   for (const Slot& slot : image.slots) {
     if (slot.number >= r.slots_.size()) r.slots_.resize(slot.number + 1);
     r.slots_[slot.number] = &slot;
@@ -48,15 +54,51 @@ Result<Replay> Replay::open(const Image& image, World world) {
 Result<const Loaded*> Replay::loaded(bool raw) {
   if (!raw) return &ethernet_;
   if (!raw_) {
-    LoadOptions options;
-    options.core.trace = 1;
-    options.core.replay = world_ == World::replay;
-    options.core.no_write = world_ == World::live;
+    LoadOptions options = load_options();
     options.core.no_ethernet = 1;
     if (!ethernet_.objects.empty()) options.shared = ethernet_.objects.front().maps();
     TRY_ASSIGN(raw_, load_image(*image_, options));
   }
   return &*raw_;
+}
+
+// Programs only count in these: nothing is judged by them.
+constexpr const char* outputs[] = {"counters", "set_hits"};
+
+Result<> Replay::find_state() {
+  state_.emplace();
+  if (ethernet_.objects.empty()) return {};
+  for (const auto& [name, map] : ethernet_.objects.front().maps()) {
+    TRY_ASSIGN(const bool scratch, is_scratch(name, map));
+    const bool output = std::ranges::find(outputs, name) != std::end(outputs);
+    if (scratch || output || std::ranges::find(image_->tables, name, &TableImage::map) != image_->tables.end()) continue;
+    TRY_ASSIGN(const bpf_map_info info, map_info(map));
+    State state{.map = map, .key_size = 0, .memory = {}};
+    if (info.type == BPF_MAP_TYPE_ARRAY_OF_MAPS) continue;  // filled by user space only
+    if (info.map_flags & BPF_F_MMAPABLE) {
+      TRY_ASSIGN(state.memory, map_memory(map));
+    } else if (info.type == BPF_MAP_TYPE_HASH || info.type == BPF_MAP_TYPE_LRU_HASH || info.type == BPF_MAP_TYPE_PERCPU_HASH || info.type == BPF_MAP_TYPE_LRU_PERCPU_HASH) {
+      state.key_size = info.key_size;
+    } else {
+      return fail(fmt::format("the map {} cannot be emptied between tests", name));
+    }
+    state_->push_back(std::move(state));
+  }
+  return {};
+}
+
+Result<> Replay::forget() {
+  if (!state_) TRY(find_state());
+  for (const State& state : *state_) {
+    if (state.memory) {
+      std::memset(state.memory.as<char>(), 0, state.memory.size());
+      continue;
+    }
+    std::vector<char> key(state.key_size);
+    while (bpf_map_get_next_key(state.map, nullptr, key.data()) == 0)
+      if (bpf_map_delete_elem(state.map, key.data()) < 0 && errno != ENOENT) return fail_errno("cannot empty a map", errno);
+  }
+  return {};
 }
 
 Judged Replay::malformed(size_t hook, std::span<const uint8_t> packet) const {
@@ -70,9 +112,11 @@ Judged Replay::malformed(size_t hook, std::span<const uint8_t> packet) const {
   return judged;
 }
 
-Result<Judged> Replay::run(size_t hook, std::span<const uint8_t> packet, bool raw, uint64_t now) {
+Result<Judged> Replay::run(size_t hook, std::span<const uint8_t> packet, bool raw, uint64_t now, RunFrom from) {
   TRY_ASSIGN(const Loaded* programs, loaded(raw));
   if (hook >= programs->objects.size()) return fail("no such hook");
+  auto* const trace = trace_.as<ps_trace>();
+  trace->slots = trace->events = 0;
   if (packet.size() < least_frame && !raw) return malformed(hook, packet);
   // A raw packet too short for the test run is filled with zeros behind its end: its IP header, of 20 bytes at least, is
   // cut off all the same, so the programs find it malformed (or of no IP version) as they would without.
@@ -83,9 +127,10 @@ Result<Judged> Replay::run(size_t hook, std::span<const uint8_t> packet, bool ra
     padded.resize(least_frame);
     in = padded;
   }
-  if (clock_) clock_.as<ps_replay>()->now = now;
-  auto* const trace = trace_.as<ps_trace>();
-  trace->count = 0;
+  auto* const world = clock_.as<ps_replay>();
+  world->now = now;
+  world->from_policy = from.policy;
+  world->from_entry = from.entry;
   out_.resize(in.size() + most_growth);
 
   LIBBPF_OPTS(bpf_test_run_opts, options);
@@ -105,12 +150,10 @@ Result<Judged> Replay::run(size_t hook, std::span<const uint8_t> packet, bool ra
   const uint32_t length = std::min<uint32_t>(options.data_size_out, static_cast<uint32_t>(out_.size()));
   judged.bytes.assign(out_.begin(), out_.begin() + length);
   if (in.size() != packet.size() && length == in.size()) judged.bytes.resize(packet.size());
-  for (uint32_t i = 0; i < std::min<uint32_t>(trace->count, PS_TRACE_SLOTS); ++i) {
-    const uint32_t number = trace->slots[i];
-    const Slot* slot = number < slots_.size() ? slots_[number] : nullptr;
-    if (slot && slot->verdict == PS_AUDIT && !judged.audited) judged.audited = slot;
-    judged.decided = slot;
-  }
+  const auto slot_of = [&](uint32_t number) { return number < slots_.size() ? slots_[number] : nullptr; };
+  for (uint32_t i = 0; i < std::min<uint32_t>(trace->slots, PS_TRACE_SLOTS_MAX) && !judged.audited; ++i)
+    if (const Slot* slot = slot_of(trace->slot[i]); slot && slot->verdict == PS_AUDIT) judged.audited = slot;
+  if (trace->slots > 0) judged.decided = slot_of(trace->decided);
   return judged;
 }
 

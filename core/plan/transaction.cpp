@@ -289,9 +289,10 @@ Result<> pin_generation(const Instance& instance, const Change& change, const Lo
   for (const TableImage& table : change.image.tables) tables.insert(table.map);
   TRY(make_directories(instance.pins("shared")));
   for (const auto& [name, map] : loaded.objects.front().maps()) {
+    TRY_ASSIGN(const bool scratch, is_scratch(name, map));
     if (tables.contains(name)) {
       TRY(pin(map, directory + "/" + name));
-    } else if (name != "scratch" && name != "trace" && name != "replay" && !fs::exists(instance.pins("shared/" + name))) {
+    } else if (!scratch && !fs::exists(instance.pins("shared/" + name))) {
       TRY(pin(map, instance.pins("shared/" + name)));  // state of a feature: outlives generations
     }
   }

@@ -89,8 +89,10 @@ static __noinline int policy_find_socket(struct xdp_md *ctx)
 
 static __always_inline int policy_owned(struct xdp_md *ctx, struct ps_packet *p)
 {
-  if (p->socket == PS_SOCKET_UNKNOWN)
+  if (p->socket == PS_SOCKET_UNKNOWN) {
     p->socket = policy_find_socket(ctx) ? PS_SOCKET_PRESENT : PS_SOCKET_ABSENT;
+    trace_event(PS_TRACE_SOCKET, p->socket == PS_SOCKET_PRESENT, 0, 0);
+  }
   return p->socket == PS_SOCKET_PRESENT;
 }
 
@@ -193,17 +195,20 @@ static __always_inline __u64 policy_walk_short(struct xdp_md *ctx, struct ps_pac
   return at;
 }
 
-// One policy's verdict on the packet: PS_PASS, PS_DROP or PS_AUDIT, counted in the slot that decided.
-static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, const volatile struct ps_policy *policy)
+// The verdict on the packet of the hook's policy number `number`: PS_PASS, PS_DROP or PS_AUDIT, counted in the slot that
+// decided.
+static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, __u32 number)
 {
-  const __u32 end = policy->first_rule + policy->rules;
-  const __u64 at = policy_const.short_lists ? policy_walk_short(ctx, p, policy->first_rule, end)
-                                            : policy_walk_blocks(ctx, policy->first_rule, end);
+  const volatile struct ps_policy *policy = &policy_const.policy[number];
+  const __u32 end = policy->first_rule + policy->rules, first = policy->first_rule + trace_from_entry(number);
+  trace_event(PS_TRACE_POLICY, number, 0, 0);
+  const __u64 at = policy_const.short_lists ? policy_walk_short(ctx, p, first, end) : policy_walk_blocks(ctx, first, end);
   if (at & POLICY_MATCHED) {
     const __u32 matched = at;
     const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &matched);
     if (!rule)
       return PS_ABORTED;
+    trace_event(PS_TRACE_RULE, number, matched - policy->first_rule, rule->slot);
     count(rule->slot, p->length);
     return rule->verdict;
   }
@@ -232,7 +237,9 @@ static __always_inline int policy_stage(struct xdp_md *ctx, struct ps_packet *p)
     p->sets[PS_DESTINATION].known = p->sets[PS_DESTINATION].member = 0;
   }
   for (__u32 i = 0; i < PS_POLICIES_MAX && i < policy_const.count; i++) {
-    const int verdict = policy_judge(ctx, p, &policy_const.policy[i]);
+    if (trace_leaves_out(i))
+      continue;
+    const int verdict = policy_judge(ctx, p, i);
     if (verdict != PS_PASS && verdict != PS_AUDIT)
       return verdict;
   }

@@ -1,0 +1,57 @@
+#include "core/plan/running_image.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <filesystem>
+#include <optional>
+
+#include "core/kernel/objects.h"
+
+namespace penstock {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+Result<> open_maps(const std::string& directory, std::map<std::string, Fd>& maps) {
+  std::error_code error;
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename();
+    if (name.starts_with("hook-")) continue;
+    TRY_ASSIGN(maps[name], open_pin(it->path()));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<RunningImage> running_image(const Instance& instance, const Running& running) {
+  const uint64_t generation = running.active(coarse_now());
+  if (generation == 0) return fail(fmt::format("nothing runs in instance {}", instance.name), "apply a file first, or name one with --file");
+  RunningImage out;
+  std::optional<Revision> newest;
+  for (Revision& r : Revisions(instance).all())
+    if (r.generation == generation && r.status != RevisionStatus::reverted) newest = std::move(r);
+  if (!newest) return fail(fmt::format("generation {} runs, but its revision is missing from {}", generation, instance.state), "apply again, or name a file with --file");
+  out.revision = std::move(*newest);
+  out.image.hooks = out.revision.hooks;
+  out.image.slots = out.revision.slots;
+  for (const Slot& slot : out.image.slots) out.image.slot_end = std::max(out.image.slot_end, slot.number + 1);
+  TRY_ASSIGN(const Level level, kernel_level());
+  for (size_t i = 0; i < out.image.hooks.size(); ++i) {
+    HookImage& hook = out.image.hooks[i];
+    TRY_ASSIGN(const Object object, Object::open(hook.object, level));
+    TRY_ASSIGN(const Fd program, open_pin(fmt::format("{}/hook-{}", instance.generation(generation), i)));
+    TRY_ASSIGN(hook.constants, object.constants_of(program.get()));
+    const Bytes core = hook.constants["core_const"];
+    if (core.size() == sizeof out.core) std::memcpy(&out.core, core.data(), sizeof out.core);
+    hook.constants.erase("core_const");   // the loader's
+    hook.constants.erase("clock_const");
+  }
+  TRY(open_maps(instance.generation(generation), out.maps));
+  TRY(open_maps(instance.pins("shared"), out.maps));
+  return out;
+}
+
+}  // namespace penstock
