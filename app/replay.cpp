@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "app/explain.h"
 #include "bpf/hook.h"
 #include "core/net/packet_text.h"
 
@@ -159,18 +160,6 @@ Result<Judged> Replay::run(size_t hook, std::span<const uint8_t> packet, bool ra
 
 namespace {
 
-// "pass", "pass (rule edge/web, node.yaml:14:9)"
-std::string found_text(const Judged& judged) {
-  std::string out = verdict_name(judged.verdict);
-  const Slot* slot = judged.decided;
-  if (!slot) return out + ", decided by nobody";
-  out += fmt::format(", reason {}", reason_name(slot->reason));
-  if (!slot->policy.empty())
-    out += slot->rule.empty() ? fmt::format(", by the default of policy {}", slot->policy) : fmt::format(", by rule {}/{}", slot->policy, slot->rule);
-  if (slot->at.known()) out += fmt::format(" ({})", slot->at.text());
-  return out;
-}
-
 std::string expected_text(const Test& test) {
   std::string out = test.expect;
   if (test.reason) out += fmt::format(", reason {}", *test.reason);
@@ -219,10 +208,10 @@ Result<TestReport> run_tests(const Config& config, const Image& image) {
       ++report.passed;
       continue;
     }
-    Diagnostic d{fmt::format("test failed: expected {}, found {}", test.expect, found_text(judged))};
+    Diagnostic d{fmt::format("test failed: expected {}, found {}", test.expect, verdict_text(judged))};
     d.at = test.at;
     d.detail = {fmt::format("packet:   {} on {}{}", test.packet, test.on, test.times > 1 ? fmt::format(", {} times", test.times) : ""),
-                fmt::format("expected: {}", expected_text(test)), fmt::format("found:    {}", found_text(judged))};
+                fmt::format("expected: {}", expected_text(test)), fmt::format("found:    {}", verdict_text(judged))};
     if (judged.audited) d.hint = fmt::format("policy {} is in audit mode: what it would drop passes", judged.audited->policy);
     report.failures.push_back(std::move(d));
   }

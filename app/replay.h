@@ -59,6 +59,8 @@ class Replay final : public ReplayTarget {
   // What the last run told.  No event where no program ran: see ReplayTarget::run.
   const ps_trace& trace() const { return *trace_.as<const ps_trace>(); }
 
+  int program(size_t hook) const { return ethernet_.program(hook); }
+
   // Forgets what packets left behind (World::replay): empties every map that is no table of the image.
   Result<> forget();
 

@@ -57,6 +57,12 @@ Result<Fd> program_by_id(uint32_t id) {
   return Fd(fd);
 }
 
+Result<bool> same_program(int one, int other) {
+  TRY_ASSIGN(const bpf_prog_info a, program_info(one));
+  TRY_ASSIGN(const bpf_prog_info b, program_info(other));
+  return std::memcmp(a.tag, b.tag, sizeof a.tag) == 0;  // a digest of what was loaded, before the verifier changed it
+}
+
 Result<std::vector<Fd>> program_maps(int program) {
   TRY_ASSIGN(const bpf_prog_info counts, program_info(program));
   std::vector<uint32_t> ids(counts.nr_map_ids);

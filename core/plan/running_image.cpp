@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <optional>
 
 #include "core/kernel/objects.h"
+#include "core/plan/loader.h"
 
 namespace penstock {
 
@@ -18,8 +20,10 @@ Result<> open_maps(const std::string& directory, std::map<std::string, Fd>& maps
   std::error_code error;
   for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename();
-    if (name.starts_with("hook-")) continue;
-    TRY_ASSIGN(maps[name], open_pin(it->path()));
+    if (name.starts_with("hook-") || maps.contains(name)) continue;
+    TRY_ASSIGN(Fd map, open_pin(it->path()));
+    TRY_ASSIGN(const bool scratch, is_scratch(name, map.get()));
+    if (!scratch) maps[name] = std::move(map);
   }
   return {};
 }
@@ -42,10 +46,12 @@ Result<RunningImage> running_image(const Instance& instance, const Running& runn
   for (size_t i = 0; i < out.image.hooks.size(); ++i) {
     HookImage& hook = out.image.hooks[i];
     TRY_ASSIGN(const Object object, Object::open(hook.object, level));
-    TRY_ASSIGN(const Fd program, open_pin(fmt::format("{}/hook-{}", instance.generation(generation), i)));
+    TRY_ASSIGN(Fd program, open_pin(fmt::format("{}/hook-{}", instance.generation(generation), i)));
     TRY_ASSIGN(hook.constants, object.constants_of(program.get()));
+    out.programs.push_back(std::move(program));
     const Bytes core = hook.constants["core_const"];
     if (core.size() == sizeof out.core) std::memcpy(&out.core, core.data(), sizeof out.core);
+    out.core.no_ethernet = 0;             // each hook says it for itself
     hook.constants.erase("core_const");   // the loader's
     hook.constants.erase("clock_const");
   }

@@ -16,6 +16,7 @@ struct RunningImage {
   Revision revision;                // the newest of the generation: what its slots mean, and where in the file
   Image image;                      // hooks with all their constants but core_const, and slots; no tables
   ps_core_const core{};             // as the programs were told
+  std::vector<Fd> programs;         // by hook
   std::map<std::string, Fd> maps;   // tables and state, live: whoever shares them must not write
 };
 
