@@ -20,7 +20,7 @@ struct ps_trace_event {
   __u32 value[3];
 };
 
-#define PS_TRACE_SLOTS_MAX 16
+#define PS_TRACE_SLOTS_MAX 256   // a power of two
 #define PS_TRACE_EVENTS_MAX 512  // a power of two
 struct ps_trace {
   __u32 slots;                           // counted by this packet, in order

@@ -1,6 +1,7 @@
 // The stage that judges: each policy of the hook in order, each policy's rules in order, the first match decides.
 #pragma once
 #include "bpf/parse.bpf.h"
+#include "features/policy/classifier.bpf.h"
 #include "features/policy/tables.h"
 
 // The rules are walked in blocks; without may_goto the verifier walks every turn of a loop, so a block is short.
@@ -10,7 +11,6 @@
 #define POLICY_BLOCK 64
 #endif
 #define POLICY_BLOCKS (PS_RULES_MAX / POLICY_BLOCK)
-#define POLICY_MATCHED (1ull << 32)
 
 const volatile struct ps_policy_const policy_const;
 
@@ -200,8 +200,17 @@ static __always_inline __u64 policy_walk_short(struct xdp_md *ctx, struct ps_pac
 static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, __u32 number)
 {
   const volatile struct ps_policy *policy = &policy_const.policy[number];
-  const __u32 end = policy->first_rule + policy->rules, first = policy->first_rule + trace_from_entry(number);
+  const __u32 least = trace_from_entry(number);
   trace_event(PS_TRACE_POLICY, number, 0, 0);
+  if (policy_const.classifiers && policy->classified) {
+    const struct ps_class_entry *entry = class_entry(classifier_line(ctx, policy->classifier, least));
+    if (entry) {
+      trace_event(PS_TRACE_RULE, number, entry->position, entry->slot);
+      count(entry->slot, p->length);
+      return entry->verdict;
+    }
+  }
+  const __u32 end = policy->first_rule + policy->rules, first = policy->first_rule + least;
   const __u64 at = policy_const.short_lists ? policy_walk_short(ctx, p, first, end) : policy_walk_blocks(ctx, first, end);
   if (at & POLICY_MATCHED) {
     const __u32 matched = at;
@@ -239,7 +248,8 @@ static __always_inline int policy_stage(struct xdp_md *ctx, struct ps_packet *p)
   for (__u32 i = 0; i < PS_POLICIES_MAX && i < policy_const.count; i++) {
     if (trace_leaves_out(i))
       continue;
-    const int verdict = policy_judge(ctx, p, i);
+    int verdict = policy_judge(ctx, p, i);
+    asm volatile("" : "+r"(verdict));  // clang-14 threads known verdicts past the test and reads a slot never written
     if (verdict != PS_PASS && verdict != PS_AUDIT)
       return verdict;
   }
