@@ -203,7 +203,9 @@ static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p,
   const __u32 least = trace_from_entry(number);
   trace_event(PS_TRACE_POLICY, number, 0, 0);
   if (policy_const.classifiers && policy->classified) {
-    const struct ps_class_entry *entry = class_entry(classifier_line(ctx, policy->classifier, least));
+    if (CLASS_GOES_ON)
+      p->least = least;
+    const struct ps_class_entry *entry = classifier_find(ctx, policy->classifier);
     if (entry) {
       trace_event(PS_TRACE_RULE, number, entry->position, entry->slot);
       count(entry->slot, p->length);

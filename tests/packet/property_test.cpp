@@ -8,6 +8,7 @@
 
 #include "tests/packet/datapath.h"
 #include "tests/model/packet.h"
+#include "core/base/diagnostic.h"
 #include "tests/packet/generate.h"
 
 namespace penstock::packet_test {
@@ -103,7 +104,7 @@ TEST(Property, BytecodeAndModelAgree) {
     options.ethernet = c % 5 != 4;
     options.quotes = c % 2 == 0;
     auto datapath = Datapath::load(config, "a", options);
-    ASSERT_TRUE(datapath) << datapath.error().message();
+    ASSERT_TRUE(datapath) << "configuration " << c << ", level " << level_name(options.level) << ": " << (render(datapath.error(), false));
     // The level `basic` knows frames of one piece only.
     const bool pieces = options.level != Level::basic;
     for (uint64_t n = 0; n < packets / configs; ++n) {
