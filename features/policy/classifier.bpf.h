@@ -94,7 +94,8 @@ static __always_inline __u32 class_vector(__u32 base, const struct ps_class_fiel
     const __u32 head = node->word[0];
     const __u64 window = (head & 64 ? lo : hi) >> (head & 63) & PS_NODE_KEY_MAX;
     const __u32 next = ((const __u16 *)node)[16 + (class_interval(node, window) & 15)];
-    value = next & PS_NODE_CHILD ? PS_ROOT_NODE | ((head >> 7) + (next & ~PS_NODE_CHILD)) : next;
+    const __u32 page = ((const __u16 *)node)[31];
+    value = next & PS_NODE_CHILD ? PS_ROOT_NODE | ((head >> 7) + (next & ~PS_NODE_CHILD)) : page * PS_CLASS_PAGE + next;
   }
   return field->vectors + value;
 }

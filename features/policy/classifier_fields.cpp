@@ -22,22 +22,26 @@ uint32_t FieldTables::allocate(size_t lines) {
   return first;
 }
 
-// A vector with a bit too many only costs time, so when classes run out the last is joined with all that follow.
+// The classes of a node lie in one page: begins another if the last has no room for `classes` more.
+void FieldTables::turn_page(size_t classes) {
+  if (vectors_.size() + classes <= (page_ + 1) * size_t{PS_CLASS_PAGE}) return;
+  vectors_.resize(++page_ * size_t{PS_CLASS_PAGE});
+  classes_.clear();
+}
+
 uint32_t FieldTables::class_of(const TupleSet& tuples) {
-  const auto [at, fresh] = classes_.try_emplace(tuples, static_cast<uint32_t>(vectors_.size()));
-  if (!fresh) return at->second;
-  if (vectors_.size() < PS_CLASSES_MAX) {
-    vectors_.push_back(tuples);
-  } else {
-    at->second = PS_CLASSES_MAX - 1;
-    vectors_.back() |= tuples;
-  }
-  return at->second;
+  if (const auto at = classes_.find(tuples); at != classes_.end()) return at->second;
+  turn_page(1);
+  const auto number = static_cast<uint32_t>(vectors_.size());
+  classes_.emplace(tuples, number);
+  vectors_.push_back(tuples);
+  return number;
 }
 
 void FieldTables::begin(uint32_t bits) {
   classes_.clear();
   vectors_.clear();
+  page_ = 0;
   root_ = allocate(((1u << bits) + 15) / 16);
 }
 
@@ -130,7 +134,9 @@ void FieldTables::node(uint32_t line, const Intervals& all, size_t first, size_t
   for (size_t i = 0; i < values; ++i) children += is_child(i);
   const uint32_t child = allocate(children);
 
+  turn_page(values - children);
   ps_class_node n{};
+  n.page = static_cast<__u16>(page_);
   n.head = w.shift() | (w.low() ? 64u : 0u) | child << 7;
   std::ranges::fill(n.key, PS_NODE_KEY_MAX);
   uint32_t number = 0;
@@ -140,7 +146,7 @@ void FieldTables::node(uint32_t line, const Intervals& all, size_t first, size_t
       continue;
     }
     if (i > 0) n.key[i - 1] = static_cast<__u16>(all[begin_of(i)].start);
-    n.value[i] = static_cast<__u16>(is_child(i) ? PS_NODE_CHILD | number++ : class_of(all[begin_of(i)].tuples));
+    n.value[i] = static_cast<__u16>(is_child(i) ? PS_NODE_CHILD | number++ : class_of(all[begin_of(i)].tuples) % PS_CLASS_PAGE);
   }
   static_assert(sizeof n == sizeof(ps_line));
   std::memcpy(&lines_[line], &n, sizeof n);

@@ -73,6 +73,7 @@ class FieldTables {
   void node(uint32_t line, const Intervals& all, size_t first, size_t last, const Window& w, size_t depth);
 
   uint32_t allocate(size_t lines);
+  void turn_page(size_t classes);
   uint32_t class_of(const TupleSet& tuples);
   void root(uint32_t index, uint32_t value);
   void begin(uint32_t bits);
@@ -80,8 +81,9 @@ class FieldTables {
 
   std::vector<ps_line>& lines_;
   const std::vector<Item>* items_ = nullptr;
-  std::map<TupleSet, uint32_t> classes_;
+  std::map<TupleSet, uint32_t> classes_;  // of the last page
   std::vector<TupleSet> vectors_;
+  uint32_t page_ = 0;
   uint32_t root_ = 0;
   size_t depth_ = 0;
 };

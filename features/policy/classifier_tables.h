@@ -52,14 +52,14 @@ struct ps_class_field {
 struct ps_class_node {
   __u32 head;                     // bits 0..5 shift, bit 6 low, from bit 7 the line of the first child
   __u16 key[14];
-  __u16 value[15];                // a class, or PS_NODE_CHILD | number of the child
-  __u16 pad;
+  __u16 value[15];                // a class of the page, or PS_NODE_CHILD | number of the child
+  __u16 page;                     // the class is page * PS_CLASS_PAGE + value
 };
 #define PS_NODE_BITS 15
 #define PS_NODE_KEY_MAX 0x7fff
 #define PS_NODE_FAN 15
 #define PS_NODE_CHILD 0x8000
-#define PS_CLASSES_MAX 0x8000     // per field; further vectors are joined
+#define PS_CLASS_PAGE 0x8000
 #define PS_NODE_DEPTH 24          // nodes on the way to a class, at most
 
 #define PS_TUPLES_MAX 256
