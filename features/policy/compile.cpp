@@ -291,7 +291,8 @@ Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const
         asked[PS_DESTINATION] += rule.flags & PS_RULE_TO ? times : 0;
       }
     }
-    hook.short_lists = !(hook.rule_flags & PS_RULE_SOCKET) &&
+    // Short lists are walked in place, in the program's own stack frame: beside a classifier's calls there is no room for it.
+    hook.short_lists = !(hook.rule_flags & PS_RULE_SOCKET) && !hook.classifiers &&
                        std::all_of(hook.policy, hook.policy + hook.count, [](const ps_policy& p) { return p.rules <= PS_RULES_SHORT; });
     hook.asks_again = asked[PS_SOURCE] > 1 || asked[PS_DESTINATION] > 1;
     out.hooks.push_back(hook);

@@ -26,7 +26,7 @@ struct ps_policy_const {
   __u8 rule_flags;    // enum ps_rule_flags that any rule has
   __u8 ports;         // 1: a rule asks for ports
   __u8 asks_again;    // 1: more than one rule asks for sets of the same side
-  __u8 short_lists;   // 1: no policy that is walked has more than PS_RULES_SHORT entries, and none asks for sockets
+  __u8 short_lists;   // 1: every policy is walked, none has more than PS_RULES_SHORT entries, none asks for sockets
   __u8 classifiers;   // 1: a policy has a classifier
   __u8 pad[7];
   struct ps_policy policy[PS_POLICIES_MAX];
