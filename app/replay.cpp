@@ -9,6 +9,7 @@
 
 #include "app/explain.h"
 #include "bpf/hook.h"
+#include "core/config/duration.h"
 #include "core/net/packet_text.h"
 
 namespace penstock {
@@ -177,22 +178,45 @@ bool as_expected(const Test& test, const Judged& judged) {
 
 }  // namespace
 
+namespace {
+
+constexpr uint64_t test_start = 3'600'000'000'000;  // ns: far from 0, which a program may take for "never"
+
+// Sends the test's packet as often as it says, but for the last time.  Returns the time of the last one.
+Result<uint64_t> lead_up(Replay& replay, const Test& test, size_t hook, std::span<const uint8_t> packet) {
+  TRY(replay.forget());
+  const auto step = static_cast<uint64_t>(std::chrono::nanoseconds(test.every).count());
+  uint64_t now = test_start;
+  for (uint32_t i = 1; i < test.times; ++i, now += step) TRY(replay.run(hook, packet, false, now));
+  return now;
+}
+
+Diagnostic unreadable(const Test& test, Diagnostic d) {
+  d.detail.push_back(test.packet);
+  d.detail.push_back(std::string(d.at.column - 1, ' ') + std::string(d.at.width, '^'));
+  d.at = test.packet_at;
+  d.source_line.clear();
+  return d;
+}
+
+std::string sent_text(const Test& test) {
+  std::string out = fmt::format("{} on {}", test.packet, test.on);
+  if (test.times > 1) out += fmt::format(", {} times", test.times);
+  if (test.times > 1 && test.every.count() > 0) out += fmt::format(", one every {}", duration_text(test.every));
+  return out;
+}
+
+}  // namespace
+
 Result<TestReport> run_tests(const Config& config, const Image& image) {
   TestReport report;
   if (config.tests.empty()) return report;
   TRY_ASSIGN(Replay replay, Replay::open(image, World::replay));
-  constexpr uint64_t hour = 3'600'000'000'000;
-  uint64_t now = 0;
+  std::optional<Replay> telling;  // the same programs, for what failed
   for (const Test& test : config.tests) {
-    now += hour;  // far from what the test before left behind
     const auto packet = packet_from_text(test.packet);
     if (!packet) {
-      Diagnostic d = packet.error().diagnostics.front();
-      d.detail.push_back(test.packet);
-      d.detail.push_back(std::string(d.at.column - 1, ' ') + std::string(d.at.width, '^'));
-      d.at = test.packet_at;
-      d.source_line.clear();
-      report.failures.push_back(std::move(d));
+      report.failures.push_back(unreadable(test, packet.error().diagnostics.front()));
       continue;
     }
     const auto hook = hook_of(image, test.on);
@@ -200,18 +224,21 @@ Result<TestReport> run_tests(const Config& config, const Image& image) {
       report.failures.push_back({.message = fmt::format("no program stands on interface {}", test.on), .at = test.at});
       continue;
     }
-    Judged judged;
-    for (uint32_t i = 0; i < test.times; ++i) {
-      TRY_ASSIGN(judged, replay.run(*hook, *packet, false, now + i));
-    }
+    TRY_ASSIGN(uint64_t now, lead_up(replay, test, *hook, *packet));
+    TRY_ASSIGN(const Judged judged, replay.run(*hook, *packet, false, now));
     if (as_expected(test, judged)) {
       ++report.passed;
       continue;
     }
     Diagnostic d{fmt::format("test failed: expected {}, found {}", test.expect, verdict_text(judged))};
     d.at = test.at;
-    d.detail = {fmt::format("packet:   {} on {}{}", test.packet, test.on, test.times > 1 ? fmt::format(", {} times", test.times) : ""),
-                fmt::format("expected: {}", expected_text(test)), fmt::format("found:    {}", verdict_text(judged))};
+    d.detail = {fmt::format("packet:   {}", sent_text(test)), fmt::format("expected: {}", expected_text(test)), fmt::format("found:    {}", verdict_text(judged))};
+    if (!telling) {
+      TRY_ASSIGN(telling, Replay::open(image, {.world = World::replay, .events = true}));
+    }
+    TRY_ASSIGN(now, lead_up(*telling, test, *hook, *packet));
+    TRY_ASSIGN(const Explanation explanation, Explainer(config, image, *telling).explain(*hook, *packet, false, now));
+    for (std::string& line : explanation_lines(explanation, config)) d.detail.push_back("  " + std::move(line));
     if (judged.audited) d.hint = fmt::format("policy {} is in audit mode: what it would drop passes", judged.audited->policy);
     report.failures.push_back(std::move(d));
   }

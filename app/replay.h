@@ -60,6 +60,7 @@ class Replay final : public ReplayTarget {
   const ps_trace& trace() const { return *trace_.as<const ps_trace>(); }
 
   int program(size_t hook) const { return ethernet_.program(hook); }
+  int map(const std::string& name) const { return ethernet_.map(name); }
 
   // Forgets what packets left behind (World::replay): empties every map that is no table of the image.
   Result<> forget();
