@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/base/bytes.h"
+#include "core/net/address.h"
 #include "core/plan/slots.h"
 
 namespace penstock {
@@ -52,6 +53,7 @@ struct Image {
   std::vector<TableImage> tables;  // the programs of all hooks share them
   std::map<std::string, uint32_t> sizes;  // entries of maps that are no tables, where they have to be made
   std::vector<SetImage> sets;
+  std::map<uint32_t, std::vector<Prefix>> lists;  // nameless sets, by index in the table `sets`: prefixes that rules list
   std::vector<Slot> slots;         // every exit of these programs, SlotTable::used()
   uint32_t slot_end = 0;
   std::map<std::string, Part> parts;

@@ -97,9 +97,9 @@ Result<model::Outcome> Datapath::run(std::span<const uint8_t> frame, size_t line
 
   model::Outcome outcome;
   const auto* trace = trace_.as<const ps_trace>();
-  for (uint32_t i = 0; i < trace->count; ++i) {
-    const auto slot = std::ranges::find(slots_, trace->slots[i], &Slot::number);
-    if (slot == slots_.end()) return fail(fmt::format("slot {} means nothing", trace->slots[i]));
+  for (uint32_t i = 0; i < trace->slots; ++i) {
+    const auto slot = std::ranges::find(slots_, trace->slot[i], &Slot::number);
+    if (slot == slots_.end()) return fail(fmt::format("slot {} means nothing", trace->slot[i]));
     outcome.exits.push_back({verdict_name(slot->verdict), reason_name(slot->reason), slot->policy, slot->rule});
     if (no_write_) continue;
     expected_[slot->number].packets++;
