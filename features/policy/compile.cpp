@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 
 namespace penstock {
 namespace {
@@ -209,6 +210,8 @@ Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const
     }
     hook.short_lists = !(hook.rule_flags & PS_RULE_SOCKET) &&
                        std::all_of(hook.policy, hook.policy + hook.count, [](const ps_policy& p) { return p.rules <= PS_RULES_SHORT; });
+    if (hook.short_lists)
+      for (ps_policy& policy : std::span(hook.policy, hook.count)) std::copy_n(rules.data() + policy.first_rule, policy.rules, policy.rule);
     hook.asks_again = asked[PS_SOURCE] > 1 || asked[PS_DESTINATION] > 1;
     out.hooks.push_back(hook);
   }
