@@ -129,39 +129,58 @@ static __always_inline __u32 set_linear(__u32 base, __u32 lines, __u32 address)
     return (found & ones << 31) != 0;
 }
 
-// Rank of /24 number `cell` (0..127) of a group among the bits of `words`; 0..127.
-static __always_inline __u32 set_rank(__u64 word, __u32 cell, __u32 before_upper)
-{
-    const __u64 below = (1ULL << (cell & 63)) - 1;
-    return set_popcount(word & below) + (before_upper & -(cell >> 6));
-}
-
 // 1 if the low byte of the address lies in the pair first | last << 8.
 static __always_inline __u64 set_in_pair(__u64 low, __u64 pair)
 {
     return 1 ^ (set_sign(low - (pair & 0xff)) | set_sign((pair >> 8 & 0xff) - low));
 }
 
-static __always_inline __u32 set_bitmap(__u32 base, __u32 address)
+// Lanes of a word that are zero become non-zero at their sign bit; a false mark can only lie above a true one.
+static __always_inline __u64 set_zero_lanes(__u64 word, __u64 ones)
 {
-    const struct set_line *line = set_line_at(&set_lines, base + (address >> (32 - SET_GROUP_BITS)));
-    if (!line)
-        return 0;
-    const __u8 *bytes = (const __u8 *)line;
-    const __u32 cell = address >> 8 & 127;
-    const __u32 half = cell >> 6;
-    const __u64 match = line->word[half] >> (cell & 63) & 1;
-    const __u64 word = line->word[2 + half];
-    const __u64 mixed = word >> (cell & 63) & 1;
-    const __u32 rank = set_rank(word, cell, bytes[62]);
-    if (bytes[63] == SET_GROUP_INLINE) {
-        const __u16 pair = *(const __u16 *)(bytes + SET_INLINE_AT + 2 * (rank & 15));
-        return match | (mixed & set_in_pair(address & 255, pair));
+    return (word - ones) & ~word;
+}
+
+// 1 if the line of a block says that x (16 bits) is in the set: four hosts, eight /24s or two ranges in each word.
+static __always_inline __u32 set_in_block(const struct set_line *line, __u64 x)
+{
+    const __u64 ones8 = 0x0101010101010101ULL, ones16 = 0x0001000100010001ULL;
+    const __u64 low16 = 0x0000ffff0000ffffULL, bit16 = 0x0001000000010000ULL;
+    const __u64 four = x * ones16;
+    __u64 hosts = 0, outside = bit16;
+    SET_UNROLLED
+    for (int k = 0; k < 4; k++)
+        hosts |= set_zero_lanes(four ^ line->word[k], ones16);
+    const __u64 wholes = set_zero_lanes((x >> 8) * ones8 ^ line->word[4], ones8);
+    const __u64 both = (four & low16) | bit16;
+    SET_UNROLLED
+    for (int k = 5; k < 8; k++) {
+        const __u64 word = k < 7 ? line->word[k] : line->word[k] & 0xffffffffU;
+        const __u64 distance = (both - (word & low16)) & low16;
+        outside &= (distance | bit16) - (word >> 16 & low16);
     }
-    if (!mixed)
-        return match;
-    const __u32 chunk = *(const __u32 *)(bytes + SET_INLINE_AT) + rank;
-    return set_u32_at(&set_lines, base, chunk * 8 + (address >> 5 & 7)) >> (address & 31) & 1;
+    const __u64 flags = line->word[7] >> 32;
+    hosts = (hosts & ones16 << 15) && flags & SET_BLOCK_HOSTS;
+    return hosts | ((wholes & ones8 << 7) && flags & SET_BLOCK_WHOLES) | (outside != bit16);
+}
+
+static __always_inline __u32 set_blocks(__u32 base, __u32 address)
+{
+    const __u64 x = address & 0xffff;
+    const struct set_line *line = set_line_at(&set_lines, base + (address >> 16));
+    SET_ROLLED
+    for (int i = 0; i < 2; i++) {
+        if (!line)
+            return 0;
+        const __u32 header = line->word[7] >> 32;
+        if (!(header & SET_BLOCK_MORE))
+            return set_in_block(line, x);
+        const __u32 bits = header >> SET_BLOCK_BITS & SET_BLOCK_ALL_BITS;
+        line = set_line_at(&set_lines, base + (header & SET_BLOCK_PLACE) + (x >> (16 - bits)));
+        if (bits == SET_BLOCK_ALL_BITS)
+            break;
+    }
+    return line ? line->word[x >> 6 & 7] >> (x & 63) & 1 : 0;
 }
 
 __noinline __u32 set_slots(__u32 base, __u32 address)
@@ -252,8 +271,8 @@ static __always_inline __u32 set_lookup(const struct set_table *set, __u32 kinds
     const __u32 kind = part->kind, base = part->base;
     if (kinds & 1 << SET_LINEAR && kind == SET_LINEAR)
         return set_linear(base, part->aux, hi >> 32);
-    if (kinds & 1 << SET_BITMAP && kind == SET_BITMAP)
-        return set_bitmap(base, hi >> 32);
+    if (kinds & 1 << SET_BLOCKS && kind == SET_BLOCKS)
+        return set_blocks(base, hi >> 32);
     if (kinds & 1 << SET_TREE && kind == SET_TREE)
         return set_tree(base, part->aux, hi, lo);
     if (kinds & 1 << SET_SLOTS && kind == SET_SLOTS)

@@ -162,16 +162,16 @@ TEST_P(SetTable, TreeOfFewIpv4)
 
 TEST_P(SetTable, Ipv4Spread)
 {
-    compare(random_set(random, false, 20000, 14, 32), Ids::no, SET_BITMAP, random);
+    compare(random_set(random, false, 20000, 14, 32), Ids::no, SET_BLOCKS, random);
     compare(random_set(random, false, 20000, 8, 32), Ids::yes, SET_SLOTS, random);
-    compare(random_set(random, false, 20000, 32, 32), Ids::no, SET_BITMAP, random);
+    compare(random_set(random, false, 20000, 32, 32), Ids::no, SET_BLOCKS, random);
     compare(random_set(random, false, 20000, 24, 24), Ids::yes, SET_SLOTS, random);
 }
 
 TEST_P(SetTable, Ipv4ClusteredAndNested)
 {
     // 20,000 in one /12: several in each /24; then in one /20: dense chunks; then with a default route.
-    compare(random_set(random, false, 20000, 22, 32, {random(), 0}, 12), Ids::no, SET_BITMAP, random);
+    compare(random_set(random, false, 20000, 22, 32, {random(), 0}, 12), Ids::no, SET_BLOCKS, random);
     compare(random_set(random, false, 20000, 12, 32, {random(), 0}, 12), Ids::yes, SET_SLOTS, random);
     auto dense = random_set(random, false, 5000, 22, 32, {random(), 0}, 20);
     dense.push_back(Element::ipv4(0, 0, 70000));
@@ -184,7 +184,7 @@ TEST_P(SetTable, Ipv4ClusteredAndNested)
     std::vector<Element> odd;
     for (std::uint32_t i = 0; i < 2048; i += 2)
         odd.push_back(Element::ipv4(0xfffff800 + i, 32, i + 1));
-    compare(odd, Ids::no, SET_BITMAP, random);
+    compare(odd, Ids::no, SET_BLOCKS, random);
     compare(odd, Ids::yes, SET_SLOTS, random);
 }
 
@@ -197,7 +197,7 @@ TEST_P(SetTable, InlineLimitOfAGroup)
             for (std::uint32_t i = 0; i < partial; ++i)
                 elements.push_back(Element::ipv4(group << 15 | ((i * 37) % 128) << 8 | static_cast<std::uint32_t>(random() % 256), 32,
                                                  static_cast<std::uint32_t>(elements.size() + 1)));
-        compare(elements, Ids::no, SET_BITMAP, random);
+        compare(elements, Ids::no, SET_BLOCKS, random);
         compare(elements, Ids::yes, SET_SLOTS, random);
     }
 }
@@ -269,7 +269,7 @@ TEST(SetTableBuild, LastOfEqualPrefixesDecides)
 TEST(SetTableBuild, VeryMany)
 {
     Random random{7};
-    compare(random_set(random, false, 1'000'000, 24, 32), Ids::no, SET_BITMAP, random, 5000);
+    compare(random_set(random, false, 1'000'000, 24, 32), Ids::no, SET_BLOCKS, random, 5000);
     compare(random_set(random, true, 200'000, 32, 128), Ids::no, SET_TREE, random, 5000);
 }
 
