@@ -160,8 +160,8 @@ static __always_inline __u32 set_in_block(const struct set_line *line, __u64 x)
         outside &= (distance | bit16) - (word >> 16 & low16);
     }
     const __u64 flags = line->word[7] >> 32;
-    hosts = (hosts & ones16 << 15) && flags & SET_BLOCK_HOSTS;
-    return hosts | ((wholes & ones8 << 7) && flags & SET_BLOCK_WHOLES) | (outside != bit16);
+    hosts &= ones16 << 15 & -(flags & SET_BLOCK_HOSTS);
+    return (hosts | (wholes & ones8 << 7 & -(flags >> 1 & 1)) | (outside ^ bit16)) != 0;
 }
 
 static __always_inline __u32 set_blocks(__u32 base, __u32 address)
