@@ -219,12 +219,50 @@ __noinline __u32 set_slots(__u32 base, __u32 address)
     return set_u32_at(&set_lines, base, value * 16 + SET_CHUNK_IDS + interval);
 }
 
+// 1 if a record of the bucket that is marked covers the address.  Bit 16 j + 8 + k of `marks` is lane j of word k.
+static __always_inline __u32 set_in_records(void *map, __u32 first, __u64 marks, __u64 hi, __u64 lo)
+{
+    SET_ROLLED
+    for (__u64 i = 0; i < SET_TREE_CELLS_MAX && marks; i++, marks &= marks - 1) {
+        const __u32 bit = set_popcount((marks & -marks) - 1);
+        const __u32 half = first + ((bit & 15) - 10) * 4 + (bit >> 4);
+        const struct set_line *line = set_line_at(map, half >> 1);
+        if (!line)
+            return 0;
+        const __u64 *record = line->word + (half & 1) * 4;
+        if (!(((hi ^ record[0]) & record[2]) | ((lo ^ record[1]) & record[3])))
+            return 1;
+    }
+    return 0;
+}
+
+// Marks the lanes (u16, less than 2^15) of a bucket that equal `cell`, as set_in_records() wants them.
+static __always_inline __u64 set_marked_cells(const struct set_line *bucket, __u64 cell)
+{
+    const __u64 signs = 0x8000800080008000ULL, four = cell * 0x0001000100010001ULL;
+    __u64 marks = 0;
+    SET_UNROLLED
+    for (int k = 2; k < 8; k++)
+        marks |= (~((four ^ bucket->word[k]) + (signs - 0x0001000100010001ULL)) & signs) >> (7 - k);
+    return marks;
+}
+
+// 1 if the bucket's turns at or before the cell leave it in the set.
+static __always_inline __u32 set_turned(const struct set_line *bucket, __u64 cell)
+{
+    const __u64 signs = 0x8000800080008000ULL;
+    __u64 turns = (cell * 0x0001000100010001ULL | signs) - bucket->word[1];
+    turns ^= turns >> 32;
+    turns ^= turns >> 16;
+    return (turns >> 15 & 1) ^ !!(bucket->word[0] & SET_TREE_BUCKET_IN);
+}
+
 static __always_inline __u32 set_tree_in(void *map, __u32 base, __u32 ids, __u64 hi, __u64 lo)
 {
     const __u64 high = hi << 2 >> 1 | lo >> 63, low = lo << 1 >> 1;
     __u32 at = hi >> 62 << 1;
     SET_ROLLED
-    for (int i = 0; i < SET_TREE_HEIGHT; i++) {
+    for (__u64 i = 0; i < SET_TREE_HEIGHT; i++) {  // 64 bits: a spilled counter must not share its place with a key
         const struct set_line *node = set_line_at(map, base + at);
         if (!node)
             return 0;
@@ -235,6 +273,25 @@ static __always_inline __u32 set_tree_in(void *map, __u32 base, __u32 ids, __u64
             const __u32 slot = bits & ((1U << (header >> SET_TREE_BITS & 31)) - 1);
             at = set_u32_at(map, base, first * 16 + slot);
             continue;
+        }
+        if (!ids && header & SET_TREE_BUCKETS) {
+            const __u32 shift = header >> SET_TREE_SHIFT & 63, bits = header >> SET_TREE_BITS & 31;
+            const __u32 cell_bits = header >> SET_TREE_CELL & 15;
+            const __u64 cells = high >> ((shift - cell_bits) & 63);
+            const __u32 slot = cells >> cell_bits & ((1U << bits) - 1);
+            const struct set_line *bucket = set_line_at(map, base + first + slot);
+            if (!bucket)
+                return 0;
+            const __u64 said = bucket->word[0];
+            if (said & SET_TREE_BUCKET_MORE) {
+                at = said & SET_TREE_MASK;
+                continue;
+            }
+            const __u64 cell = cells & ((1U << cell_bits) - 1);
+            const __u64 marks = set_marked_cells(bucket, cell);
+            if (marks)
+                return set_in_records(map, base * 2 + (said & SET_TREE_MASK), marks, hi, lo);
+            return set_turned(bucket, cell);
         }
         __u64 above = 0;                // keys greater than the address
         if (header & SET_TREE_WIDE) {
@@ -293,7 +350,7 @@ __noinline __u64 set_extra_find(__u32 number, __u32 ipv6, __u64 hi, __u64 lo, __
     const struct set_part *part = &header->part[ipv6 & 1];
     if (part->kind != SET_TREE)
         return 0;
-    __u32 number_of = set_tree_in(map, part->base, part->aux, hi, lo);
+    __u32 number_of = set_tree_in(map, part->base, 1, hi, lo);  // always with ids
     SET_ROLLED
     for (int i = 0; i < SET_EXTRA_DEPTH && number_of; i++) {
         const struct set_extra_element *element = (const struct set_extra_element *)set_line_at(map, number_of);

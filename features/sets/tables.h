@@ -51,6 +51,13 @@ struct set_line {
 //                      An address that is not below key k goes to child or interval k.
 //          table: a slot is a u32, the line of the node for one value of the high word's bits
 //                      SET_TREE_SHIFT.. (SET_TREE_BITS of them).
+//          buckets (no ids): the same, but the line of a value is first child + value: a bucket.  It tells the
+//                      address by its cell, the SET_TREE_CELL bits below, of at most 14:
+//          word[0]     SET_TREE_BUCKET_IN: the bucket begins within the set; bits 0..30 half line of its first
+//                      record, or (with SET_TREE_BUCKET_MORE) line of the node that decides
+//          word[1]     four u16: cells from which on addresses are in the set, then no more, and so on
+//          word[2..7]  24 u16: cells of which the record of the same place says more; unused: SET_TREE_NO_CELL
+//          A record is a half line: hi, lo, mask of hi, mask of lo.  An address that it covers is in the set.
 enum set_kind {
     SET_EMPTY,
     SET_LINEAR,
@@ -82,6 +89,11 @@ enum {
     SET_TREE_HEIGHT = 16,               // three tables, each behind a node that skips bits, and nine more
     SET_TREE_SHIFT = 40,                // bit offsets in a table's word[0]
     SET_TREE_BITS = 48,
+    SET_TREE_CELL = 56,
+    SET_TREE_CELL_MAX = 14,
+    SET_TREE_TURNS_MAX = 4,             // of a bucket
+    SET_TREE_CELLS_MAX = 24,
+    SET_TREE_NO_CELL = 0x7fff,
     SET_EXTRA_DEPTH = 129,              // prefixes that can cover each other: /0 to /128
 };
 #define SET_BLOCK_HOSTS 1U
@@ -91,6 +103,9 @@ enum {
 #define SET_TREE_NO_KEY (1ULL << 63)
 #define SET_TREE_LEAF (1ULL << 63)
 #define SET_TREE_TABLE (1ULL << 62)
+#define SET_TREE_BUCKETS (1ULL << 61)
+#define SET_TREE_BUCKET_MORE (1ULL << 32)
+#define SET_TREE_BUCKET_IN (1ULL << 33)
 #define SET_TREE_PAIRS (1ULL << 32)
 #define SET_TREE_WIDE (1ULL << 31)
 #define SET_TREE_MASK 0x7fffffffULL
