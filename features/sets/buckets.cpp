@@ -71,9 +71,8 @@ private:
             unsigned size = 0;
             while (size < cell_size_ && !(first >> size & 1) && first + (Address{2} << size) <= end)
                 ++size;
-            const auto address = part_.from + first, mask = ~Address{0} << size;
-            records_.push_back({static_cast<std::uint64_t>(address >> 64), static_cast<std::uint64_t>(address),
-                                static_cast<std::uint64_t>(mask >> 64), static_cast<std::uint64_t>(mask)});
+            const auto record = (part_.from + first) << 1 | Address{1} << size;
+            records_.push_back({static_cast<std::uint64_t>(record >> 64), static_cast<std::uint64_t>(record)});
             put(2 + lanes_ / 4, lanes_ % 4, static_cast<std::uint32_t>(first >> cell_size_));
             ++lanes_;
             first += Address{1} << size;

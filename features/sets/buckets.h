@@ -26,7 +26,7 @@ struct BucketShape {
     unsigned bits, cell_bits;
 };
 
-using Record = std::array<std::uint64_t, 4>;
+using Record = std::array<std::uint64_t, 2>;
 
 // The bucket for a part of the space: its line, word[0] without the place of the records, and its records.  False: there is
 // more in it than a bucket holds.

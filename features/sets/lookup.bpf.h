@@ -222,15 +222,18 @@ __noinline __u32 set_slots(__u32 base, __u32 address)
 // 1 if a record of the bucket that is marked covers the address.  Bit 16 j + 8 + k of `marks` is lane j of word k.
 static __always_inline __u32 set_in_records(void *map, __u32 first, __u64 marks, __u64 hi, __u64 lo)
 {
+    const __u64 high = hi << 1 | lo >> 63, low = lo << 1;
     SET_ROLLED
     for (__u64 i = 0; i < SET_TREE_CELLS_MAX && marks; i++, marks &= marks - 1) {
         const __u32 bit = set_popcount((marks & -marks) - 1);
-        const __u32 half = first + ((bit & 15) - 10) * 4 + (bit >> 4);
-        const struct set_line *line = set_line_at(map, half >> 1);
+        const __u32 record = first + ((bit & 15) - 10) * 4 + (bit >> 4);
+        const struct set_line *line = set_line_at(map, record >> 2);
         if (!line)
             return 0;
-        const __u64 *record = line->word + (half & 1) * 4;
-        if (!(((hi ^ record[0]) & record[2]) | ((lo ^ record[1]) & record[3])))
+        const __u64 *word = line->word + (record & 3) * 2;
+        // Minus one changes the 1 behind the prefix and what follows: these bits are not compared.
+        const __u64 skip_high = word[0] ^ (word[0] - !word[1]), skip_low = word[1] ^ (word[1] - 1);
+        if (!(((high ^ word[0]) & ~skip_high) | ((low ^ word[1]) & ~skip_low)))
             return 1;
     }
     return 0;
@@ -268,17 +271,17 @@ static __always_inline __u32 set_tree_in(void *map, __u32 base, __u32 ids, __u64
             return 0;
         const __u64 header = node->word[0];
         const __u32 first = header & SET_TREE_MASK;
-        if (header & SET_TREE_TABLE) {
-            const __u64 bits = high >> (header >> SET_TREE_SHIFT & 63);
-            const __u32 slot = bits & ((1U << (header >> SET_TREE_BITS & 31)) - 1);
-            at = set_u32_at(map, base, first * 16 + slot);
-            continue;
-        }
-        if (!ids && header & SET_TREE_BUCKETS) {
+        if (header & (SET_TREE_TABLE | SET_TREE_BUCKETS)) {
             const __u32 shift = header >> SET_TREE_SHIFT & 63, bits = header >> SET_TREE_BITS & 31;
-            const __u32 cell_bits = header >> SET_TREE_CELL & 15;
-            const __u64 cells = high >> ((shift - cell_bits) & 63);
-            const __u32 slot = cells >> cell_bits & ((1U << bits) - 1);
+            if ((high ^ node->word[1]) >> ((shift + bits) & 63)) {
+                at = node->word[2];
+                continue;
+            }
+            const __u32 slot = high >> shift & ((1U << bits) - 1);
+            if (ids || header & SET_TREE_TABLE) {
+                at = set_u32_at(map, base, first * 16 + slot);
+                continue;
+            }
             const struct set_line *bucket = set_line_at(map, base + first + slot);
             if (!bucket)
                 return 0;
@@ -287,10 +290,11 @@ static __always_inline __u32 set_tree_in(void *map, __u32 base, __u32 ids, __u64
                 at = said & SET_TREE_MASK;
                 continue;
             }
-            const __u64 cell = cells & ((1U << cell_bits) - 1);
+            const __u32 cell_bits = header >> SET_TREE_CELL & 15;
+            const __u64 cell = high >> ((shift - cell_bits) & 63) & ((1U << cell_bits) - 1);
             const __u64 marks = set_marked_cells(bucket, cell);
             if (marks)
-                return set_in_records(map, base * 2 + (said & SET_TREE_MASK), marks, hi, lo);
+                return set_in_records(map, base * 4 + (said & SET_TREE_MASK), marks, hi, lo);
             return set_turned(bucket, cell);
         }
         __u64 above = 0;                // keys greater than the address

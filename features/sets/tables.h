@@ -49,15 +49,18 @@ struct set_line {
 //          SET_TREE_PAIRS  children are two lines apart, since some are wide
 //          word[1..7]  inner and leaf: high words of up to 7 keys, ascending; unused: SET_TREE_NO_KEY.
 //                      An address that is not below key k goes to child or interval k.
-//          table: a slot is a u32, the line of the node for one value of the high word's bits
-//                      SET_TREE_SHIFT.. (SET_TREE_BITS of them).
-//          buckets (no ids): the same, but the line of a value is first child + value: a bucket.  It tells the
-//                      address by its cell, the SET_TREE_CELL bits below, of at most 14:
-//          word[0]     SET_TREE_BUCKET_IN: the bucket begins within the set; bits 0..30 half line of its first
+//          table, buckets: over a block of addresses, 2^(SET_TREE_SHIFT + SET_TREE_BITS) values of the high
+//                      word from word[1]; for all others word[2] is the line of the node.
+//          table: a slot is a u32, the line of the node for one value of the high word's bits SET_TREE_SHIFT..
+//                      (SET_TREE_BITS of them).
+//          buckets (no ids): the line of a value is first child + value: a bucket.  It tells the address by its
+//                      cell, the SET_TREE_CELL bits below, of at most 14:
+//          word[0]     SET_TREE_BUCKET_IN: the bucket begins within the set; bits 0..30 quarter line of its first
 //                      record, or (with SET_TREE_BUCKET_MORE) line of the node that decides
 //          word[1]     four u16: cells from which on addresses are in the set, then no more, and so on
 //          word[2..7]  24 u16: cells of which the record of the same place says more; unused: SET_TREE_NO_CELL
-//          A record is a half line: hi, lo, mask of hi, mask of lo.  An address that it covers is in the set.
+//          A record is a prefix in the set: hi and lo without the topmost bit (the bucket knows it), a 1 behind
+//          the last, then 0.
 enum set_kind {
     SET_EMPTY,
     SET_LINEAR,
@@ -86,7 +89,7 @@ enum {
     SET_SLOT_COMPLEX = 1,
     SET_CHUNK_COUNTS = 32,              // byte offset of the counts in a chunk
     SET_CHUNK_IDS = 9,                  // place of the first id in a chunk, in u32
-    SET_TREE_HEIGHT = 16,               // three tables, each behind a node that skips bits, and nine more
+    SET_TREE_HEIGHT = 16,               // three tables, and the rest
     SET_TREE_SHIFT = 40,                // bit offsets in a table's word[0]
     SET_TREE_BITS = 48,
     SET_TREE_CELL = 56,

@@ -72,26 +72,20 @@ private:
         const auto shape = with_ids_ ? std::nullopt : bucket_shape(block, here);
         if (!shape && (bits < 3 || !spreads(block, bits, here)))
             return build_node(at, here);
-        const auto build_block = [&](std::uint32_t line) {
-            if (shape)
-                build_buckets(line, block, *shape, here, tables);
-            else
-                build_table(line, block, bits, here, tables);
-        };
+        if (shape)
+            build_buckets(at, block, *shape, here, tables);
+        else
+            build_table(at, block, bits, here, tables);
+        table_.lines[at].word[1] = high_word(block.from);
         if (block.size == range.size)
-            return build_block(at);
-        // A node that skips the common bits: before the block, the block, after it.
-        auto& line = table_.lines[at];
-        const auto children = static_cast<std::uint32_t>(table_.lines.size());
-        line = node_line();
-        line.word[0] = SET_TREE_PAIRS | children;
-        line.word[1] = high_word(block.from);
+            return;
+        // What lies before and behind the block.
+        std::vector<Interval> around{here[0]};
         if (block.end() != range.end())
-            line.word[2] = high_word(block.end());
-        allocate(6);
-        build_node(children, here.first(1));
-        build_block(children + 2);
-        build_node(children + 4, here.last(1));
+            around.push_back({static_cast<std::uint64_t>(block.end() >> 64), static_cast<std::uint64_t>(block.end()), here.back().id});
+        const auto other = allocate(1);
+        build_node(other, around);
+        table_.lines[at].word[2] = other;
     }
 
     // Does a table of 2^bits slots leave at most a quarter of the intervals in any slot?
@@ -156,8 +150,8 @@ private:
             if (!fill_bucket(part, shape.cell_bits, inside, table_.lines[first + slot], records))
                 more.emplace_back(slot, inside);
         }
-        const auto records_at = 2 * allocate((records.size() + 1) / 2);
-        std::copy(records.begin(), records.end(), reinterpret_cast<Record*>(table_.lines.data() + records_at / 2));
+        const auto records_at = 4 * allocate((records.size() + 3) / 4);
+        std::copy(records.begin(), records.end(), reinterpret_cast<Record*>(table_.lines.data() + records_at / 4));
         for (std::size_t slot = 0; slot < count; ++slot)
             table_.lines[first + slot].word[0] |= records_at + places[slot];
         for (const auto& [slot, inside] : more) {
