@@ -92,7 +92,10 @@ Result<Image> compile(const Config& config, const Known& known) {
   std::vector<std::string> interfaces;
   for (const Interface& i : config.interfaces) interfaces.push_back(i.name);
   // Every named set has a table, used by a rule or not: run-time commands find it.
-  for (const Set& s : config.sets) registry.named(s.name);
+  for (const Set& s : config.sets) {
+    registry.named(s.name);
+    if (s.counters) registry.count_hits(s.name);
+  }
   TRY_ASSIGN(PolicyTables policies, compile_policies(config.policies, interfaces, known.rule_entries, registry, slots));
   TRY_ASSIGN(CompiledSets sets, compile_sets(registry.used(), config.sets, known.sets));
   image.sizes = std::move(sets.sizes);

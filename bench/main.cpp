@@ -7,6 +7,7 @@
 #include "bench/harness.h"
 #include "bench/node.h"
 #include "bench/prefixes.h"
+#include "bench/rules.h"
 #include "bench/sets.h"
 
 int main(int argc, char** argv)
@@ -30,7 +31,9 @@ int main(int argc, char** argv)
                 fmt::print("{}\n", prefix_of(element).text());
             return 0;
         }
-        const auto rows = penstock::bench::measure_sets(PENSTOCK_BENCH_OBJECT, only, !no_peers, options);
+        auto rows = penstock::bench::measure_sets(PENSTOCK_BENCH_OBJECT, only, !no_peers, options);
+        for (auto& row : penstock::bench::measure_rules(PENSTOCK_BENCH_OBJECT, only, options))
+            rows.push_back(std::move(row));
         penstock::bench::print(rows);
         penstock::bench::write_json(rows, out);
     } catch (const std::exception& error) {

@@ -32,12 +32,15 @@ struct ps_rule {
 // A policy attached to several interfaces is told to each, with the same rules.
 struct ps_policy {
   __u32 first_rule;       // in map `policy_rules`
-  __u32 rules;            // entries, at most the level's PS_RULES_MAX
+  __u32 rules;            // entries, at most the level's PS_RULES_MAX; 0 with a classifier
   __u32 default_slot;
   __u32 kept_nd_slot;     // PS_NO_SLOT: nothing is kept, the default accepts
   __u32 kept_dhcp_slot;
   __u8 default_verdict;   // PS_PASS, PS_DROP or PS_AUDIT
-  __u8 pad[11];
+  __u8 classified;        // 1: the first match is found by entry `classifier` of map `classifiers`
+  __u8 pad[2];
+  __u32 classifier;
+  __u32 pad2;
   struct ps_rule rule[PS_RULES_SHORT];  // the entries too where `short_lists` is set: the verifier folds their tests
 };
 
@@ -49,7 +52,9 @@ struct ps_policy_const {
   __u8 rule_flags;    // enum ps_rule_flags that any rule has
   __u8 ports;         // 1: a rule asks for ports
   __u8 asks_again;    // 1: more than one rule asks for sets of the same side
-  __u8 short_lists;   // 1: no policy has more than PS_RULES_SHORT entries, and none asks for sockets
+  __u8 short_lists;   // 1: every policy is walked, none has more than PS_RULES_SHORT entries, none asks for sockets
+  __u8 classifiers;   // 1: a policy has a classifier
+  __u8 pad[7];
   struct ps_policy policy[PS_POLICIES_MAX];
 };
 

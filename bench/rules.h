@@ -1,0 +1,14 @@
+// The rows about rules: generated rule sets of every size, packets aimed at all rules evenly.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bench/harness.h"
+
+namespace penstock::bench {
+
+// Sets whose name does not contain `only` are left out.  Throws std::runtime_error.
+std::vector<Row> measure_rules(const std::string& object, const std::string& only, const Options& options);
+
+}  // namespace penstock::bench
