@@ -20,8 +20,8 @@ bool each_inside(const Range& part, std::span<const Interval> inside, F f)
         if (inside[i].id == 0)
             continue;
         const auto first = inside[i].start() > part.from ? inside[i].start() - part.from : 0;
-        const auto end = i + 1 < inside.size() ? inside[i + 1].start() - part.from : size;
-        if (!f(first, std::min(end, size)))
+        const auto end = std::min(i + 1 < inside.size() ? inside[i + 1].start() - part.from : size, size);
+        if (first < end && !f(first, end))  // the first interval may end where the part begins
             return false;
     }
     return true;
