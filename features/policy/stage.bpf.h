@@ -185,20 +185,41 @@ __noinline __u64 policy_walk_blocks(struct xdp_md *ctx, __u32 first, __u32 end)
   return at;
 }
 
-// The same for a list of at most PS_RULES_SHORT entries, part of the program: a call costs more than such a list.
-static __always_inline __u64 policy_walk_short(struct xdp_md *ctx, struct ps_packet *p, __u32 at, __u32 end)
+// The entry of a list of at most PS_RULES_SHORT that matched, or NULL.  Part of the program, and the entries are its
+// constants: a call or a lookup costs more than such a list.
+static __always_inline const struct ps_rule *policy_walk_short(struct xdp_md *ctx, struct ps_packet *p, __u32 number)
 {
-  for (int i = 0; i < PS_RULES_SHORT && at < end; i++, at++) {
-    const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &at);
-    if (!rule)
-      return end;
+  const volatile struct ps_policy *policy = &policy_const.policy[number];
+  const __u32 least = trace_from_entry(number);
+  for (__u32 at = 0; at < PS_RULES_SHORT && at < policy->rules; at++) {
+    if (at < least)
+      continue;
+    const struct ps_rule *rule = (const struct ps_rule *)&policy->rule[at];
+    asm volatile("" : "+r"(rule));  // clang must not take the zeros of the object for the entry
     if (!policy_matches(ctx, p, rule, 1))
       continue;
-    if (rule->verdict != PS_RULE_SKIP)
-      return POLICY_MATCHED | at;
+    if (rule->verdict != PS_RULE_SKIP) {
+      trace_event(PS_TRACE_RULE, number, at, rule->slot);
+      return rule;
+    }
     at += rule->slot;
   }
-  return at;
+  return NULL;
+}
+
+// The entry of any list that matched.  Returns 1 when the list was too long to be walked.
+static __always_inline int policy_walk_long(struct xdp_md *ctx, __u32 number, const struct ps_rule **matched)
+{
+  const volatile struct ps_policy *policy = &policy_const.policy[number];
+  const __u32 end = policy->first_rule + policy->rules;
+  const __u64 at = policy_walk_blocks(ctx, policy->first_rule + trace_from_entry(number), end);
+  if (!(at & POLICY_MATCHED))
+    return at < end;
+  const __u32 index = at;
+  *matched = bpf_map_lookup_elem(&policy_rules, &index);
+  if (*matched)
+    trace_event(PS_TRACE_RULE, number, index - policy->first_rule, (*matched)->slot);
+  return !*matched;
 }
 
 // From a classifier, the line of the entry from position `least` on that decides, or CLASS_NONE; counts those behind which
@@ -234,19 +255,15 @@ static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p,
       return entry->verdict;
     }
   }
-  const __u32 end = policy->first_rule + policy->rules, first = policy->first_rule + least;
-  const __u64 at = policy_const.short_lists ? policy_walk_short(ctx, p, first, end) : policy_walk_blocks(ctx, first, end);
-  if (at & POLICY_MATCHED) {
-    const __u32 matched = at;
-    const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &matched);
-    if (!rule)
-      return PS_ABORTED;
-    trace_event(PS_TRACE_RULE, number, matched - policy->first_rule, rule->slot);
+  const struct ps_rule *rule = NULL;
+  if (policy_const.short_lists)
+    rule = policy_walk_short(ctx, p, number);
+  else if (policy_walk_long(ctx, number, &rule))
+    return PS_ABORTED;
+  if (rule) {
     count(rule->slot, p->length);
     return rule->verdict;
   }
-  if (at < end)
-    return PS_ABORTED;
   __u32 slot = policy->default_slot;
   int verdict = policy->default_verdict;
   if (verdict != PS_PASS && policy_is_nd(&p->outer)) {
