@@ -110,7 +110,7 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   if (out.current) {
     // The newest revision of this generation holds the text that was applied last.
     uint64_t newest = out.current->number;
-    for (const Revision& r : revisions.all())
+    for (const Revision& r : revisions.heads())
       if (r.generation == out.current->generation && r.status == RevisionStatus::confirmed) newest = std::max(newest, r.number);
     auto text = read_text(revisions.file(newest));
     file_changed = !text || *text != out.change.config;

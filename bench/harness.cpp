@@ -1,5 +1,6 @@
 #include "bench/harness.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fmt/core.h>
@@ -82,13 +83,13 @@ Harness::Harness(const std::string& object, std::uint32_t addresses) : addresses
     bpf_object__for_each_program(program, object_)
     {
         const std::string name = bpf_program__name(program);
-        bpf_program__set_autoload(program, name == "empty" || name.starts_with("wrapper"));
+        bpf_program__set_autoload(program, name == "empty" || name.find("wrapper") != name.npos);
     }
     bpf_map* map = nullptr;
     bpf_object__for_each_map(map, object_)
     {
         const std::string name = bpf_map__name(map);
-        const bool table = name.starts_with("addresses");
+        const bool table = name.starts_with("addresses") || name.starts_with("flows");
         bpf_map__set_autocreate(map, table || name == "target" || name == "next");
         if (table)
             bpf_map__set_max_entries(map, addresses);
@@ -100,10 +101,14 @@ Harness::Harness(const std::string& object, std::uint32_t addresses) : addresses
     empty_ = program_fd("empty");
     target_ = map_fd("target");
     next_ = static_cast<std::uint64_t*>(map_memory(map_fd("next"), 4096));
-    tables_[0] = {program_fd("wrapper4"), nullptr, pages(std::size_t{addresses} * 8)};
-    tables_[1] = {program_fd("wrapper6"), nullptr, pages(std::size_t{addresses} * 16)};
-    tables_[0].memory = map_memory(map_fd("addresses4"), tables_[0].size);
-    tables_[1].memory = map_memory(map_fd("addresses6"), tables_[1].size);
+    constexpr struct {
+        const char *wrapper, *map;
+        std::size_t stride;
+    } kinds[] = {{"wrapper4", "addresses4", 8}, {"wrapper6", "addresses6", 16}, {"flow_wrapper4", "flows4", 16}, {"flow_wrapper6", "flows6", 48}};
+    for (int i = 0; i < 4; ++i) {
+        const auto size = pages(std::size_t{addresses} * kinds[i].stride);
+        tables_[i] = {program_fd(kinds[i].wrapper), kinds[i].stride, map_memory(map_fd(kinds[i].map), size), size};
+    }
 }
 
 Harness::~Harness()
@@ -122,17 +127,26 @@ void Harness::point(const Case& one)
     const std::uint32_t zero = 0;
     if (bpf_map_update_elem(target_, &zero, &one.program, BPF_ANY))
         fail("set the target " + one.name, errno);
-    const auto& sources = one.traffic->sources;
-    if (sources.empty() || sources.size() > addresses_)
+    const auto& traffic = *one.traffic;
+    if (traffic.size() == 0 || traffic.size() > addresses_)
         throw std::runtime_error(one.name + ": too many source addresses, or none");
-    if (one.traffic->ipv6) {
-        std::memcpy(tables_[1].memory, sources.data(), sources.size() * 16);
-    } else {
-        auto* table = static_cast<std::uint64_t*>(tables_[0].memory);
-        for (std::size_t i = 0; i < sources.size(); ++i)
-            std::memcpy(table + i, sources[i].data(), 4);
+    const auto& to = table(one);
+    const std::size_t length = traffic.ipv6 ? 16 : 4;
+    auto* at = static_cast<std::uint8_t*>(to.memory);
+    for (const auto& source : traffic.sources) {
+        std::memcpy(at, source.data(), length);
+        at += to.stride;
     }
-    *next_ = std::uint64_t{sources.size()} << 32;
+    for (const auto& flow : traffic.flows) {
+        for (int side = 0; side < 2; ++side) {
+            std::memcpy(at + side * length, flow.address[side].data(), length);
+            const std::uint16_t port = htons(flow.port[side]);
+            std::memcpy(at + 2 * length + 2 * side, &port, sizeof port);
+        }
+        at[2 * length + 4] = flow.protocol;
+        at += to.stride;
+    }
+    *next_ = std::uint64_t{traffic.size()} << 32;
 }
 
 // CPU ns for each of `repeat` runs; the call's fixed cost is some 100 us, so repeat is a million or more.
@@ -149,16 +163,17 @@ double Harness::run(int program, const std::vector<std::uint8_t>& packet, std::u
 void Harness::check(const Case& one)
 {
     std::vector<std::uint8_t> out(256);
-    if (one.traffic->sources.empty()) {
+    const auto size = one.traffic->size();
+    if (size == 0) {
         check(one, one.program, out, 0);
         return;
     }
     point(one);
-    const auto count = std::min<std::size_t>(one.traffic->sources.size(), 2000);
-    const auto step = one.traffic->sources.size() / count;
+    const auto count = std::min<std::size_t>(size, 2000);
+    const auto step = size / count;
     for (std::size_t i = 0; i < count; ++i) {
-        *next_ = std::uint64_t{one.traffic->sources.size()} << 32 | i * step;
-        check(one, tables_[one.traffic->ipv6].wrapper, out, i * step);
+        *next_ = std::uint64_t{size} << 32 | i * step;
+        check(one, table(one).wrapper, out, i * step);
     }
 }
 
@@ -169,8 +184,9 @@ void Harness::check(const Case& one, int program, std::vector<std::uint8_t>& out
                 .data_size_out = static_cast<__u32>(out.size()), .repeat = 1, );
     if (bpf_prog_test_run_opts(program, &options))
         fail("BPF_PROG_RUN", errno);
-    if (options.retval != one.verdict)
-        throw std::runtime_error(fmt::format("{}: verdict {} for source {}, expected {}", one.name, options.retval, source, one.verdict));
+    const auto verdict = one.traffic->flows.empty() ? one.verdict : one.traffic->flows[source].verdict;
+    if (options.retval != verdict)
+        throw std::runtime_error(fmt::format("{}: verdict {} for source {}, expected {}", one.name, options.retval, source, verdict));
 }
 
 std::vector<Row> Harness::measure(std::span<const Case> cases, const Options& options)
@@ -183,12 +199,12 @@ std::vector<Row> Harness::measure(std::span<const Case> cases, const Options& op
     for (unsigned round = 0; round < options.rounds; ++round) {
         times[bare].push_back(run(empty_, packet, 4 * options.repeat));
         for (const auto& one : cases) {
-            if (one.traffic->sources.empty()) {
+            if (one.traffic->size() == 0) {
                 times[one.name].push_back(run(one.program, one.traffic->packet, 4 * options.repeat));
                 continue;
             }
             point(one);
-            times[one.name].push_back(run(tables_[one.traffic->ipv6].wrapper, one.traffic->packet, options.repeat));
+            times[one.name].push_back(run(table(one).wrapper, one.traffic->packet, options.repeat));
         }
     }
     const auto least = [&](const std::string& name) { return *std::ranges::min_element(times.at(name)); };

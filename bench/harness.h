@@ -12,13 +12,24 @@ struct bpf_object;
 
 namespace penstock::bench {
 
-// The packet that a case sends, and the source addresses (network order; IPv4 in the first four bytes)
+// What rules ask of a packet.  Addresses as in `Traffic::sources`, by enum ps_side; ports in host order.
+struct Flow {
+    std::array<std::uint8_t, 16> address[2];
+    std::uint16_t port[2];
+    std::uint8_t protocol;
+    std::uint32_t verdict;            // the XDP action that it must get
+};
+
+// The packet that a case sends, and the source addresses (network order; IPv4 in the first four bytes) or the flows
 // written into it one after the other, again from the start when all are used; without any the packet stays as it is
 // and the program runs without the wrapper.
 struct Traffic {
     std::vector<std::uint8_t> packet;
     bool ipv6 = false;
-    std::vector<std::array<std::uint8_t, 16>> sources;
+    std::vector<std::array<std::uint8_t, 16>> sources = {};
+    std::vector<Flow> flows = {};
+
+    std::size_t size() const { return sources.size() + flows.size(); }
 };
 
 // An Ethernet frame of 64 bytes with TCP in IPv4, or 78 with TCP in IPv6, from :: to a fixed address.
@@ -29,7 +40,7 @@ struct Case {
     int program = -1;                 // fd of the XDP program
     const Traffic* traffic = nullptr;
     std::string peer;                 // name of the case it is compared with; may be empty
-    std::uint32_t verdict = 0;        // the XDP action that every source must get, checked on some
+    std::uint32_t verdict = 0;        // the XDP action that every source must get, checked on some; flows have their own
 };
 
 // Times are CPU ns per packet, the wrapper's part included.  x_empty is the ratio of minima to the bare
@@ -49,7 +60,7 @@ struct Options {
 class Harness {
 public:
     // Loads the wrapper and the empty program from the object file of programs.bpf.c; throws
-    // std::runtime_error.  `addresses` is the longest table of sources that a case may have.
+    // std::runtime_error.  `addresses` is the longest table of sources or flows that a case may have.
     Harness(const std::string& object, std::uint32_t addresses);
     ~Harness();
 
@@ -59,9 +70,11 @@ public:
 private:
     struct Table {
         int wrapper = -1;
+        std::size_t stride = 0;
         void* memory = nullptr;
         std::size_t size = 0;
     };
+    Table& table(const Case& one) { return tables_[one.traffic->ipv6 + 2 * !one.traffic->flows.empty()]; }
     void point(const Case& one);
     double run(int program, const std::vector<std::uint8_t>& packet, std::uint32_t repeat);
     void check(const Case& one);
@@ -71,7 +84,7 @@ private:
     int empty_ = -1, target_ = -1;
     std::uint64_t* next_ = nullptr;
     std::uint32_t addresses_;
-    Table tables_[2];
+    Table tables_[4];  // addresses, then flows; of IPv4, of IPv6
 };
 
 // The rows as a table on the terminal, and as a list of objects in a file.

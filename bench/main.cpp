@@ -7,6 +7,7 @@
 #include "bench/harness.h"
 #include "bench/node.h"
 #include "bench/prefixes.h"
+#include "bench/rules.h"
 #include "bench/sets.h"
 
 int main(int argc, char** argv)
@@ -22,6 +23,10 @@ int main(int argc, char** argv)
     app.add_option("--repeat", options.repeat, "packets of a measurement")->capture_default_str()->check(CLI::Range(1000, 100'000'000));
     std::string list;
     app.add_option("--list", list, "only print a million prefixes, one a line")->check(CLI::IsMember({"ipv4", "ipv6"}));
+    std::size_t rules = 0;
+    std::uint64_t seed = 1;
+    app.add_option("--rules", rules, "only print this many rules, as in a policy of a file")->check(CLI::Range(1, 100'000));
+    app.add_option("--seed", seed, "which rules")->capture_default_str();
     CLI11_PARSE(app, argc, argv);
     try {
         if (!list.empty()) {
@@ -30,7 +35,13 @@ int main(int argc, char** argv)
                 fmt::print("{}\n", prefix_of(element).text());
             return 0;
         }
-        const auto rows = penstock::bench::measure_sets(PENSTOCK_BENCH_OBJECT, only, !no_peers, options);
+        if (rules) {
+            fmt::print("{}", penstock::bench::rules_text(rules, seed));
+            return 0;
+        }
+        auto rows = penstock::bench::measure_sets(PENSTOCK_BENCH_OBJECT, only, !no_peers, options);
+        for (auto& row : penstock::bench::measure_rules(PENSTOCK_BENCH_OBJECT, only, options))
+            rows.push_back(std::move(row));
         penstock::bench::print(rows);
         penstock::bench::write_json(rows, out);
     } catch (const std::exception& error) {

@@ -62,9 +62,10 @@ Prefix prefix_of(const sets::Element& element)
     return {Address::v4(static_cast<std::uint32_t>(element.hi >> 32)), static_cast<std::uint8_t>(element.length + 96)};
 }
 
-Node::Node(std::span<const sets::Element> elements, bool counters)
+Node::Node(std::span<const sets::Element> elements, bool counters) : Node(config_of(elements, counters)) {}
+
+Node::Node(const Config& config)
 {
-    const auto config = config_of(elements, counters);
     Known known;
     known.sets.lanes = counter_lanes();
     auto begin = std::chrono::steady_clock::now();
@@ -75,6 +76,9 @@ Node::Node(std::span<const sets::Element> elements, bool counters)
     load_seconds_ = seconds_since(begin);
     if (!image.sets.empty())
         structure_ = image.sets.front().structure;
+    for (const auto& table : image.tables)
+        if (image.sets.empty() && !table.structure.empty())
+            structure_ = table.structure;
 }
 
 }  // namespace penstock::bench

@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "app/config.h"
 #include "core/net/address.h"
 #include "core/plan/loader.h"
 #include "features/sets/table.h"
@@ -19,8 +20,11 @@ public:
     // Rules and exits are counted in any case.  Throws std::runtime_error.
     Node(std::span<const sets::Element> elements, bool counters);
 
+    // The node's first interface.  Throws std::runtime_error.
+    explicit Node(const Config& config);
+
     int program() const { return loaded_.program(0); }       // fd
-    const std::string& structure() const { return structure_; }  // of the set, as `status` shows it
+    const std::string& structure() const { return structure_; }  // of the set or else the rules, as `status` shows it
     double compile_seconds() const { return compile_seconds_; }
     double load_seconds() const { return load_seconds_; }
 

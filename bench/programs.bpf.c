@@ -87,6 +87,61 @@ int wrapper6(struct xdp_md *ctx)
     return XDP_ABORTED;
 }
 
+// The same for all that rules ask: addresses, ports and protocol.
+struct flow4 {
+    __be32 address[2];
+    __be16 port[2];
+    __u32 protocol;
+};
+struct flow6 {
+    __be64 address[4];
+    __be16 port[2];
+    __u32 protocol;
+    __u64 pad;
+};
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct flow4);
+} flows4 SEC(".maps");
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct flow6);
+} flows6 SEC(".maps");
+
+SEC("xdp.frags")
+int flow_wrapper4(struct xdp_md *ctx)
+{
+    __u32 at = take_next();
+    const struct flow4 *flow = bpf_map_lookup_elem(&flows4, &at);
+    void *ip = (void *)(long)ctx->data + sizeof(struct ethhdr);
+    if (flow && ip + sizeof(struct iphdr) + 4 <= (void *)(long)ctx->data_end) {
+        *((__u8 *)ip + 9) = flow->protocol;
+        __builtin_memcpy(ip + 12, flow, 12);
+        bpf_tail_call(ctx, &target, 0);
+    }
+    return XDP_ABORTED;
+}
+
+SEC("xdp.frags")
+int flow_wrapper6(struct xdp_md *ctx)
+{
+    __u32 at = take_next();
+    const struct flow6 *flow = bpf_map_lookup_elem(&flows6, &at);
+    void *ip = (void *)(long)ctx->data + sizeof(struct ethhdr);
+    if (flow && ip + sizeof(struct ipv6hdr) + 4 <= (void *)(long)ctx->data_end) {
+        *((__u8 *)ip + 6) = flow->protocol;
+        __builtin_memcpy(ip + 8, flow, 36);
+        bpf_tail_call(ctx, &target, 0);
+    }
+    return XDP_ABORTED;
+}
+
 // Around a lookup: parse, decide, count packets and bytes per CPU and verdict.  It is less than the node does (no
 // transport header, no check of lengths, no list of rules), so the comparison favours the peer.
 struct counter {

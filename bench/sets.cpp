@@ -43,7 +43,7 @@ public:
         bpf_object__for_each_map(map, object_)
         {
             const std::string name = bpf_map__name(map);
-            if (name == "target" || name.starts_with("addresses") || name == "next")
+            if (name == "target" || name.starts_with("addresses") || name.starts_with("flows") || name == "next")
                 bpf_map__set_autocreate(map, false);
         }
         resize("lpm6", elements);

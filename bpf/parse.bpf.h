@@ -4,6 +4,7 @@
 // fit IP's length.  What contradicts is malformed (RFC 791, 8200, 7112, 9293, 768).  A jumbogram cannot fit a frame
 // of 9,000 bytes, so payload length 0 means an empty payload.
 #pragma once
+#include "bpf/loop.bpf.h"
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/in6.h>
@@ -111,7 +112,7 @@ static __always_inline enum ps_reason packet_transport(struct xdp_md *ctx, struc
 static __always_inline enum ps_reason packet_fragment(struct ps_datagram *d, __u32 offset, __u32 more)
 {
   if (offset) {
-    if (offset == 1 && d->protocol == IPPROTO_TCP)  // would overwrite the flags that were judged (RFC 1858)
+    if (offset == 1)  // nobody makes a first fragment of eight bytes but to hide what a header says (RFC 1858)
       return PS_REASON_MALFORMED;
     d->flags |= PS_LATER_FRAGMENT;
   } else if (more) {
@@ -144,7 +145,8 @@ static __always_inline enum ps_reason packet_ipv4(struct xdp_md *ctx, struct ps_
   d->end = quoted && at + total > p->outer.end ? p->outer.end : at + total;
   d->protocol = ip->protocol;
   d->hop_limit = ip->ttl;
-  d->flags = PS_IPV4;
+  d->dscp = ip->tos >> 2;
+  d->flags = header_length > 20 ? PS_IPV4 | PS_OPTIONS : PS_IPV4;
   const __u32 fragment = bpf_ntohs(ip->frag_off);
   return packet_fragment(d, fragment & 0x1fff, fragment & 0x2000);
 }
@@ -170,32 +172,34 @@ __noinline int packet_extensions(struct xdp_md *ctx, __u32 quoted)
   if (!p)
     return PS_REASON_MALFORMED;
   struct ps_datagram *d = quoted ? &p->quoted : &p->outer;
-  __u32 at = d->transport;
-  __u8 next = d->protocol;
-  for (int i = 0; i < PACKET_EXTENSIONS && packet_is_extension(next); i++) {
+  __u32 turn __attribute__((unused)) = 0;
+  // Where the walk is lies in memory, of which the verifier knows nothing: so it need not walk each turn.
+  p->extensions = 0;
+  while (packet_is_extension(d->protocol) && p->extensions++ < PACKET_EXTENSIONS) {
+    LOOP_TURN(turn, PACKET_EXTENSIONS, out);
+    __u32 at = d->transport;
     const __u8 *h = packet_header(ctx, at, 8, &copy);
     if (!h || at + 8 > d->end)
       return PS_REASON_MALFORMED;
-    const __u8 header = next;
-    next = h[0];
+    const __u8 header = d->protocol;
+    d->protocol = h[0];
     if (header == IPPROTO_FRAGMENT) {
       const __u32 fragment = bpf_ntohs(*(const __be16 *)(h + 2));
-      at += 8;
-      d->protocol = next;
-      d->transport = at;
+      d->transport = at + 8;
       if (packet_fragment(d, fragment >> 3, fragment & 1))
         return PS_REASON_MALFORMED;
       if (d->flags & PS_LATER_FRAGMENT)
         return PS_REASON_NONE;
     } else {
+      d->flags |= PS_OPTIONS;
       at += header == IPPROTO_AH ? (h[1] + 2) << 2 : (h[1] + 1) << 3;
       if (at > d->end)
         return PS_REASON_MALFORMED;
+      d->transport = at;
     }
   }
-  d->protocol = next;
-  d->transport = at;
-  return packet_is_extension(next) ? PS_REASON_MALFORMED : PS_REASON_NONE;
+out:
+  return packet_is_extension(d->protocol) ? PS_REASON_MALFORMED : PS_REASON_NONE;
 }
 
 static __always_inline enum ps_reason packet_ipv6(struct xdp_md *ctx, struct ps_packet *p, __u32 at, int quoted)
@@ -222,6 +226,7 @@ static __always_inline enum ps_reason packet_ipv6(struct xdp_md *ctx, struct ps_
   d->end = end;
   d->protocol = ip->next_header;
   d->hop_limit = ip->hop_limit;
+  d->dscp = bpf_ntohl(ip->version_class_flow) >> 22 & 63;
   d->flags = PS_IPV6;
   return packet_is_extension(d->protocol) ? packet_extensions(ctx, quoted) : PS_REASON_NONE;
 }

@@ -68,8 +68,12 @@ int run(const Invocation& in) {
   Json json = {{"instance", instance->name}, {"active", active != 0}, {"generation", active}};
   // The newest revision of the active generation knows the places in the file as they were last applied.
   std::optional<Revision> revision;
-  for (Revision& r : Revisions(*instance).all())
+  for (Revision& r : Revisions(*instance).heads())
     if (r.generation == active && r.status != RevisionStatus::reverted) revision = std::move(r);
+  if (revision) {
+    auto whole = Revisions(*instance).read(revision->number);
+    revision = whole ? std::optional(std::move(*whole)) : std::nullopt;
+  }
   if (revision) {
     json["revision"] = revision->number;
     json["file"] = revision->source;

@@ -45,7 +45,8 @@ class Revisions {
 
   std::vector<uint64_t> numbers() const;  // ascending
   Result<Revision> read(uint64_t number) const;
-  std::vector<Revision> all() const;      // those that can be read
+  Result<Revision> head(uint64_t number) const;  // without slots and parts: cheap however many rules there are
+  std::vector<Revision> heads() const;           // those that can be read
 
   // The last name of a device that is gone, by what was applied; empty where no kept revision knows it.
   std::string device(uint32_t ifindex) const;
@@ -58,8 +59,8 @@ class Revisions {
   // Deletes the oldest beyond `keep`, never one that runs, is pending or was the last confirmed.
   void prune(size_t keep, const std::vector<uint64_t>& needed) const;
 
-  // The slots that kept revisions name.
-  std::vector<Slot> known_slots() const;
+  // The slots that kept revisions name, but for `except`; each number once, without its place in the file.
+  std::vector<Slot> known_slots(uint64_t except = 0) const;
 
  private:
   std::string root_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,12 +32,16 @@ class SetRegistry {
     if (added) used_.push_back({{}, std::move(prefixes)});
     return entry->second;
   }
+  // Named sets that count a hit of each element.
+  void count_hits(const std::string& name) { counted_.insert(name); }
+  bool counts_hits(const std::string& name) const { return counted_.contains(name); }
   const std::vector<SetUse>& used() const { return used_; }  // by index
 
  private:
   uint32_t next() const { return static_cast<uint32_t>(used_.size()); }
   std::map<std::string, uint32_t> named_;
   std::map<std::vector<Prefix>, uint32_t> nameless_;
+  std::set<std::string> counted_;
   std::vector<SetUse> used_;
 };
 

@@ -116,7 +116,7 @@ Result<Programs> programs_of_links(const Instance& instance, Error why) {
 Result<Programs> programs_of(const Instance& instance, uint64_t generation) {
   Programs out;
   if (generation == 0) return out;
-  auto revision = Revisions(instance).read(generation);
+  auto revision = Revisions(instance).head(generation);
   if (!revision) return programs_of_links(instance, std::move(revision).error());
   TRY_ASSIGN(const auto attachments, attachments_of(revision->hooks, list_devices()));
   for (size_t i = 0; i < revision->hooks.size(); ++i) {
@@ -225,7 +225,7 @@ Result<Settled> settle(const Instance& instance) {
   if (!running.present) {  // `off`, a reboot or a namespace that is gone took what waited with it
     remove_tree(instance.bpf);
     out.warnings = restore_settings(instance, [](const Setting&) { return false; }).failed;
-    for (const Revision& revision : Revisions(instance).all())
+    for (const Revision& revision : Revisions(instance).heads())
       if (revision.status == RevisionStatus::candidate) note_status(instance, revision.number, RevisionStatus::reverted, out.warnings);
     return out;
   }
@@ -258,7 +258,7 @@ Result<Settled> settle(const Instance& instance) {
     out.what = Settled::What::undone;
     out.to = generation;
   }
-  for (const Revision& revision : Revisions(instance).all()) {
+  for (const Revision& revision : Revisions(instance).heads()) {
     if (revision.status != RevisionStatus::candidate) continue;
     if (revision.generation == running.state.generation) {
       note_status(instance, revision.number, RevisionStatus::confirmed, out.warnings);
@@ -283,7 +283,7 @@ Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Im
   uint32_t slots = first_counter_slots;
   while (slots < image.slot_end) slots *= 2;
   const Revisions revisions(instance);
-  if (from != 0 && revisions.read(from)) {  // without its revision nobody knows what its slots mean
+  if (from != 0 && revisions.head(from)) {  // without its revision nobody knows what its slots mean
     if (auto counters = open_pin(instance.generation(from) + "/counters")) {
       TRY_ASSIGN(const bpf_map_info info, map_info(counters->get()));
       if (info.max_entries / counter_lanes() >= image.slot_end) out["counters"] = std::move(*counters);

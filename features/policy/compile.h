@@ -13,13 +13,13 @@
 namespace penstock {
 
 struct PolicyTables {
-  std::vector<TableImage> tables;     // policies, policy_rules
+  std::vector<TableImage> tables;     // policy_rules, policy_extras, classifiers, classifier_lines
   std::vector<ps_policy_const> hooks; // by interface, in the order given: the value of symbol `policy_const`
 };
 
 // `interfaces`: the file's names; policies attached to others are an error.  `max_entries`: PS_RULES_MAX_* of the
-// instruction level that will be loaded.  Errors: a policy with more entries, an interface with more than
-// PS_POLICIES_MAX policies; both point at the file.
+// instruction level that will be loaded, for policies that are walked entry by entry.  Errors: one of those with more,
+// an interface with more than PS_POLICIES_MAX policies; both point at the file.
 Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const std::vector<std::string>& interfaces,
                                       size_t max_entries, SetRegistry& sets, SlotTable& slots);
 

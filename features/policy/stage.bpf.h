@@ -1,6 +1,9 @@
 // The stage that judges: each policy of the hook in order, each policy's rules in order, the first match decides.
 #pragma once
+#include "bpf/loop.bpf.h"
 #include "bpf/parse.bpf.h"
+#include "features/policy/classifier.bpf.h"
+#include "features/policy/extra.bpf.h"
 #include "features/policy/tables.h"
 
 // The rules are walked in blocks; without may_goto the verifier walks every turn of a loop, so a block is short.
@@ -10,9 +13,6 @@
 #define POLICY_BLOCK 64
 #endif
 #define POLICY_BLOCKS (PS_RULES_MAX / POLICY_BLOCK)
-#define POLICY_MATCHED (1ull << 32)
-
-const volatile struct ps_policy_const policy_const;
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -109,6 +109,8 @@ static __always_inline int policy_matches(struct xdp_md *ctx, struct ps_packet *
        d->port[PS_DESTINATION] < rule->port_first[PS_DESTINATION] ||
        d->port[PS_DESTINATION] > rule->port_last[PS_DESTINATION]))
     return 0;
+  if (used & PS_RULE_EXTRA && flags & PS_RULE_EXTRA && !policy_extra(ctx, rule->extra))
+    return 0;
   if (used & PS_RULE_FROM && flags & PS_RULE_FROM &&
       policy_in_set(p, rule->set[PS_SOURCE], PS_SOURCE, in_place) == !!(flags & PS_RULE_FROM_NEGATED))
     return 0;
@@ -133,16 +135,14 @@ static __always_inline int policy_is_dhcp_reply(const struct ps_datagram *d)
                             : d->port[PS_SOURCE] == 547 && d->port[PS_DESTINATION] == 546;
 }
 
-// Leaves a loop for `label` when its turns are used up.  With may_goto the kernel counts (to eight million), so its
-// verifier need not walk each turn; clang-14 cannot spell the instruction: 0xe5, the distance in bytes 2 and 3.
-#ifdef PS_LEVEL_may_goto
-#define POLICY_TURN(turn, label) \
-  asm volatile goto("0: .byte 0xe5, 0; .long ((%l[" #label "] - 0b - 8) / 8) & 0xffff; .short 0" : : : : label)
-#else
-#define POLICY_TURN(turn, label) \
-  if ((turn)++ >= POLICY_BLOCK)  \
-  goto label
-#endif
+// Counts a match behind which the packet goes on.
+__noinline int policy_pass(__u32 slot)
+{
+  struct ps_packet *p = packet_scratch();
+  if (p)
+    count(slot, p->length);
+  return 0;
+}
 
 // Walks the entries from `at` to before `end`.  Returns POLICY_MATCHED | the index of the entry that matched, or the
 // index to go on from: `end`, or less when a block is used up.  A function of its own: the verifier walks it once.
@@ -153,15 +153,21 @@ __noinline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
     return end;
   __u32 turn __attribute__((unused)) = 0;
   for (; at < end; at++) {
-    POLICY_TURN(turn, out);
+    LOOP_TURN(turn, POLICY_BLOCK, out);
     const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &at);
     if (!rule)
       return end;
     if (!policy_matches(ctx, p, rule, 0))
       continue;
-    if (rule->verdict != PS_RULE_SKIP)
+    if (rule->verdict == PS_RULE_SKIP) {
+      at += rule->slot;
+      continue;
+    }
+    const __u32 then = rule->then;
+    if (!(policy_const.then & PS_THEN_GO_ON && then & PS_THEN_GO_ON))
       return POLICY_MATCHED | at;
-    at += rule->slot;
+    policy_pass(rule->slot);
+    at += then >> 8;
   }
 out:
   return at;
@@ -193,9 +199,34 @@ static __always_inline __u64 policy_walk_short(struct xdp_md *ctx, struct ps_pac
   return at;
 }
 
+// From a classifier, the line of the entry that decides or CLASS_NONE; counts those behind which the packet goes on.
+__noinline __u32 policy_classify(struct xdp_md *ctx, __u32 index)
+{
+  __u32 least = 0;
+  CLASS_ROLLED
+  for (int i = 0; i <= CLASS_TURNS; i++) {
+    const __u32 line = class_find(ctx, index, least);
+    const struct ps_class_entry *entry = class_entry(line);
+    if (!entry || !(entry->flags & PS_THEN_GO_ON))
+      return line;
+    policy_pass(entry->slot);
+    least = entry->position + 1;
+  }
+  return CLASS_NONE;
+}
+
 // One policy's verdict on the packet: PS_PASS, PS_DROP or PS_AUDIT, counted in the slot that decided.
 static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, const volatile struct ps_policy *policy)
 {
+  if (policy_const.classifiers && policy->classified) {
+    const __u32 line = policy_const.then & PS_THEN_GO_ON ? policy_classify(ctx, policy->classifier)
+                                                         : classifier_line(ctx, policy->classifier, 0);
+    const struct ps_class_entry *entry = class_entry(line);
+    if (entry) {
+      count(entry->slot, p->length);
+      return entry->verdict;
+    }
+  }
   const __u32 end = policy->first_rule + policy->rules;
   const __u64 at = policy_const.short_lists ? policy_walk_short(ctx, p, policy->first_rule, end)
                                             : policy_walk_blocks(ctx, policy->first_rule, end);
@@ -232,7 +263,8 @@ static __always_inline int policy_stage(struct xdp_md *ctx, struct ps_packet *p)
     p->sets[PS_DESTINATION].known = p->sets[PS_DESTINATION].member = 0;
   }
   for (__u32 i = 0; i < PS_POLICIES_MAX && i < policy_const.count; i++) {
-    const int verdict = policy_judge(ctx, p, &policy_const.policy[i]);
+    int verdict = policy_judge(ctx, p, &policy_const.policy[i]);
+    asm volatile("" : "+r"(verdict));  // clang-14 threads known verdicts past the test and reads a slot never written
     if (verdict != PS_PASS && verdict != PS_AUDIT)
       return verdict;
   }

@@ -262,9 +262,10 @@ interfaces:
         out = {}
         revisions = self.state + "/revisions"
         for entry in sorted(os.listdir(revisions)):
-            for slot in json.load(open(f"{revisions}/{entry}/meta.json"))["slots"]:
-                if slot["policy"]:
-                    out.setdefault(f"{slot['policy']}/{slot['rule'] or 'default'}", set()).add(slot["number"])
+            for line in open(f"{revisions}/{entry}/slots"):
+                number, _, _, _, _, _, policy, rule, _ = line.rstrip("\n").split("\t")
+                if policy:
+                    out.setdefault(f"{policy}/{rule or 'default'}", set()).add(int(number))
         return out
 
     def counters(self):

@@ -39,6 +39,7 @@ class Datapath {
   Result<uint32_t> verified_instructions() const;  // as the kernel counted them
   int program() const { return loaded_.program(0); }
   int map(const std::string& name) const { return loaded_.map(name); }
+  const std::vector<Slot>& slots() const { return slots_; }
 
  private:
   Datapath() = default;

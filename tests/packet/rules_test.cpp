@@ -92,10 +92,15 @@ TEST(Rules, PositionsAtTheEdges) {
   }
 }
 
+// Few rules are walked entry by entry, and this one is 65 * 65 of them.
 TEST(Rules, MoreThanALevelBearsIsRefused) {
-  std::vector<Rule> rules;
-  for (size_t n = 0; n < PS_RULES_MAX_basic + 1; ++n) rules.push_back(port_rule("r" + std::to_string(n), static_cast<uint16_t>(n)));
-  const auto refused = Datapath::load(one_policy(std::move(rules), Action::accept), "a", {.level = Level::basic});
+  Rule rule = port_rule("r", 1);
+  for (uint16_t port = 2; port < 2 * 65; port += 2) {
+    rule.from_port.ranges.push_back({port, port});
+    rule.to_port.ranges.push_back({static_cast<uint16_t>(port + 1), static_cast<uint16_t>(port + 1)});
+  }
+  rule.from_port.ranges.push_back({1000, 1000});
+  const auto refused = Datapath::load(one_policy({rule}, Action::accept), "a", {.level = Level::basic});
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().message().find("too many rules"), std::string::npos) << refused.error().message();
 }
