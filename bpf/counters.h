@@ -12,9 +12,9 @@ struct ps_counter {
 };
 
 // What the program notes when it was loaded with trace on (replay, tests, explain): map `trace`, one entry.
-#define PS_TRACE_SLOTS 16
+#define PS_TRACE_SLOTS 256
 struct ps_trace {
-  __u32 count;                  // of slots counted by this packet, in order; the last decided
+  __u32 count;                  // of slots counted by this packet, in order; the last decided (and is kept when there are more)
   __u32 slots[PS_TRACE_SLOTS];
 };
 

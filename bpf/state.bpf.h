@@ -76,8 +76,15 @@ static __always_inline void trace_slot(__u32 slot)
     return;
   __u32 zero = 0;
   struct ps_trace *t = bpf_map_lookup_elem(&trace, &zero);
-  if (t && t->count < PS_TRACE_SLOTS)
-    t->slots[t->count++] = slot;
+  if (!t)
+    return;
+  const __u32 at = t->count;
+  if (at < PS_TRACE_SLOTS) {
+    t->slots[at] = slot;
+    t->count = at + 1;
+  } else {
+    t->slots[PS_TRACE_SLOTS - 1] = slot;
+  }
 }
 
 // Counts one frame of `length` bytes in `slot` of this CPU's lane.  No atomics: the lane has no other writer.

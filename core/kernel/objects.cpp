@@ -217,7 +217,8 @@ Result<> Object::load() {
   last_warning.clear();
   const int error = bpf_object__load(object_.get());
   if (error == 0) return {};
-  Diagnostic d{fmt::format("the kernel refuses the program {}: {}", name_, std::strerror(-error))};
+  // ENOSPC: its words were longer than our buffer, which keeps their end; the reason stands there.
+  Diagnostic d{fmt::format("the kernel refuses the program {}: {}", name_, error == -ENOSPC ? "see its last words" : std::strerror(-error))};
   d.detail = last_lines(log_->c_str(), 12);
   if (d.detail.empty() && !last_warning.empty()) d.detail.push_back(last_warning);
   if (error == -EPERM) d.hint = "penstock needs root (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON)";

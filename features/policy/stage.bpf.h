@@ -3,6 +3,7 @@
 #include "bpf/loop.bpf.h"
 #include "bpf/parse.bpf.h"
 #include "features/policy/classifier.bpf.h"
+#include "features/policy/extra.bpf.h"
 #include "features/policy/tables.h"
 
 // The rules are walked in blocks; without may_goto the verifier walks every turn of a loop, so a block is short.
@@ -12,8 +13,6 @@
 #define POLICY_BLOCK 64
 #endif
 #define POLICY_BLOCKS (PS_RULES_MAX / POLICY_BLOCK)
-
-const volatile struct ps_policy_const policy_const;
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -110,6 +109,8 @@ static __always_inline int policy_matches(struct xdp_md *ctx, struct ps_packet *
        d->port[PS_DESTINATION] < rule->port_first[PS_DESTINATION] ||
        d->port[PS_DESTINATION] > rule->port_last[PS_DESTINATION]))
     return 0;
+  if (used & PS_RULE_EXTRA && flags & PS_RULE_EXTRA && !policy_extra(ctx, rule->extra))
+    return 0;
   if (used & PS_RULE_FROM && flags & PS_RULE_FROM &&
       policy_in_set(p, rule->set[PS_SOURCE], PS_SOURCE, in_place) == !!(flags & PS_RULE_FROM_NEGATED))
     return 0;
@@ -134,6 +135,15 @@ static __always_inline int policy_is_dhcp_reply(const struct ps_datagram *d)
                             : d->port[PS_SOURCE] == 547 && d->port[PS_DESTINATION] == 546;
 }
 
+// Counts a match behind which the packet goes on.
+__noinline int policy_pass(__u32 slot)
+{
+  struct ps_packet *p = packet_scratch();
+  if (p)
+    count(slot, p->length);
+  return 0;
+}
+
 // Walks the entries from `at` to before `end`.  Returns POLICY_MATCHED | the index of the entry that matched, or the
 // index to go on from: `end`, or less when a block is used up.  A function of its own: the verifier walks it once.
 __noinline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
@@ -149,9 +159,15 @@ __noinline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
       return end;
     if (!policy_matches(ctx, p, rule, 0))
       continue;
-    if (rule->verdict != PS_RULE_SKIP)
+    if (rule->verdict == PS_RULE_SKIP) {
+      at += rule->slot;
+      continue;
+    }
+    const __u32 then = rule->then;
+    if (!(policy_const.then & PS_THEN_GO_ON && then & PS_THEN_GO_ON))
       return POLICY_MATCHED | at;
-    at += rule->slot;
+    policy_pass(rule->slot);
+    at += then >> 8;
   }
 out:
   return at;
@@ -183,11 +199,29 @@ static __always_inline __u64 policy_walk_short(struct xdp_md *ctx, struct ps_pac
   return at;
 }
 
+// From a classifier, the line of the entry that decides or CLASS_NONE; counts those behind which the packet goes on.
+__noinline __u32 policy_classify(struct xdp_md *ctx, __u32 index)
+{
+  __u32 least = 0;
+  CLASS_ROLLED
+  for (int i = 0; i <= CLASS_TURNS; i++) {
+    const __u32 line = class_find(ctx, index, least);
+    const struct ps_class_entry *entry = class_entry(line);
+    if (!entry || !(entry->flags & PS_THEN_GO_ON))
+      return line;
+    policy_pass(entry->slot);
+    least = entry->position + 1;
+  }
+  return CLASS_NONE;
+}
+
 // One policy's verdict on the packet: PS_PASS, PS_DROP or PS_AUDIT, counted in the slot that decided.
 static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, const volatile struct ps_policy *policy)
 {
   if (policy_const.classifiers && policy->classified) {
-    const struct ps_class_entry *entry = classifier_find(ctx, policy->classifier);
+    const __u32 line = policy_const.then & PS_THEN_GO_ON ? policy_classify(ctx, policy->classifier)
+                                                         : classifier_line(ctx, policy->classifier, 0);
+    const struct ps_class_entry *entry = class_entry(line);
     if (entry) {
       count(entry->slot, p->length);
       return entry->verdict;

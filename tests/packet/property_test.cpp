@@ -1,5 +1,6 @@
 // Generated and mutated packets through generated policies: the bytecode and the model must agree on every exit.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -103,7 +104,8 @@ TEST(Property, BytecodeAndModelAgree) {
     options.ethernet = c % 5 != 4;
     options.quotes = c % 2 == 0;
     auto datapath = Datapath::load(config, "a", options);
-    ASSERT_TRUE(datapath) << datapath.error().message();
+    ASSERT_TRUE(datapath) << "configuration " << c << ", level " << level_name(options.level) << ": " << datapath.error().message() << "\n"
+                          << fmt::format("{}", fmt::join(datapath.error().diagnostics.front().detail, "\n"));
     // The level `basic` knows frames of one piece only.
     const bool pieces = options.level != Level::basic;
     for (uint64_t n = 0; n < packets / configs; ++n) {
