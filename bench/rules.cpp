@@ -103,7 +103,9 @@ std::string rules_text(std::size_t count, std::uint64_t seed)
 {
     std::string out;
     std::size_t number = 0;
-    for (const auto& [rule, prefix] : rule_sets::generate(Family::access_lists, Addresses::mixed, count, seed)) {
+    for (const auto& one : rule_sets::generate(Family::access_lists, Addresses::mixed, count, seed)) {
+        const auto& rule = one.rule;
+        const auto& prefix = one.prefix;
         out += fmt::format("      - {{ name: r{}", number++);
         constexpr const char *sides[] = {"from", "to"}, *ports[] = {"from-port", "to-port"};
         for (int side = 0; side < 2; ++side)
