@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "core/config/reader.h"
+#include "core/kernel/route.h"
 #include "features/sets/elements.h"
 
 namespace penstock {
@@ -35,6 +36,25 @@ bool descends_from_sshd(pid_t pid) {
     pid = parent;
   }
   return false;
+}
+
+// For each interface the first address of each family that its devices have; of IPv6 one that is valid beyond the link.
+Result<std::map<std::string, NodeAddresses>> node_addresses(const std::vector<Interface>& interfaces) {
+  std::map<std::string, NodeAddresses> out;
+  TRY_ASSIGN(const std::vector<OwnAddress> own, own_addresses());
+  const std::vector<Device> devices = list_devices();
+  const Prefix link_local{Address{0xfe80ull << 48, 0}, 10};
+  for (const Interface& interface : interfaces)
+    for (const Device& device : devices) {
+      if (!matches(interface, device.name)) continue;
+      NodeAddresses& found = out[interface.name];
+      for (const OwnAddress& a : own) {
+        if (a.ifindex != device.ifindex || link_local.contains(a.address)) continue;
+        std::optional<Address>& place = a.address.is_v4() ? found.v4 : found.v6;
+        if (!place) place = a.address;
+      }
+    }
+  return out;
 }
 
 }  // namespace
@@ -72,6 +92,7 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
     if (!set.file.empty()) out.change.set_files[set.name] = set.read_from;
 
   Known known;
+  TRY_ASSIGN(known.addresses, node_addresses(out.config.interfaces));
   known.slots = revisions.known_slots();
   TRY_ASSIGN(const Level level, kernel_level());
   if (level != Level::may_goto) known.rule_entries = level == Level::atomics ? PS_RULES_MAX_atomics : PS_RULES_MAX_basic;

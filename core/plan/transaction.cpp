@@ -266,7 +266,7 @@ Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Im
   for (fs::directory_iterator it(instance.pins("shared"), error), end; !error && it != end; it.increment(error)) {
     TRY_ASSIGN(Fd map, open_pin(it->path()));
     const std::string name = it->path().filename();
-    if (const auto wanted = image.sizes.find(name); wanted != image.sizes.end()) {
+    if (const auto wanted = image.sizes.find(name); wanted != image.sizes.end() && wanted->second != 0) {
       TRY_ASSIGN(const bpf_map_info info, map_info(map.get()));
       if (info.max_entries != wanted->second)
         return fail(fmt::format("the map {} has {} entries, not {}: another version of penstock made it", it->path().string(), info.max_entries, wanted->second),

@@ -34,8 +34,9 @@ Type<Attach> attach_type() {
 Type<Action> rule_action_type() {
   return one_of<Action>({{Action::accept, {"accept", "let the packet go on to the next policy, behind the last to the host"}},
                          {Action::drop, {"drop", "drop it"}},
+                         {Action::reject, {"reject", "drop it and say so: TCP gets a reset, UDP port unreachable, all else administratively prohibited"}},
                          {Action::continue_, {"continue", "count it, and go on with the next rule"}}},
-                        {"reject", "redirect", "mark", "mirror", "count", "limit", "ban", "syn-proxy"});
+                        {"redirect", "mark", "mirror", "count", "limit", "ban", "syn-proxy"});
 }
 
 Type<Action> default_action_type() {

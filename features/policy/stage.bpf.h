@@ -3,6 +3,8 @@
 #include "bpf/parse.bpf.h"
 #include "features/policy/classifier.bpf.h"
 #include "features/policy/extra.bpf.h"
+#include "features/policy/fragments.bpf.h"
+#include "features/policy/reject.bpf.h"
 #include "features/policy/tables.h"
 
 // The rules are walked in blocks; without may_goto the verifier walks every turn of a loop, so a block is short.
@@ -225,17 +227,22 @@ __noinline __u32 policy_classify(struct xdp_md *ctx, __u32 index)
   return CLASS_NONE;
 }
 
-// One policy's verdict on the packet: PS_PASS, PS_DROP or PS_AUDIT, counted in the slot that decided.
-static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, const volatile struct ps_policy *policy)
+// What judging found, before it is counted.
+struct policy_decision {
+  __u64 slot;      // of ps_rule; whole words, since clang spills words and would read halves of them
+  __u64 then;      // enum ps_then
+  __u64 verdict;   // of ps_rule
+};
+
+// The rule that matches, or the default.
+static __always_inline struct policy_decision policy_decide(struct xdp_md *ctx, struct ps_packet *p, const volatile struct ps_policy *policy)
 {
   if (policy_const.classifiers && policy->classified) {
     const __u32 line = policy_const.then & PS_THEN_GO_ON ? policy_classify(ctx, policy->classifier)
                                                          : classifier_line(ctx, policy->classifier, 0);
     const struct ps_class_entry *entry = class_entry(line);
-    if (entry) {
-      count(entry->slot, p->length);
-      return entry->verdict;
-    }
+    if (entry)
+      return (struct policy_decision){entry->slot, entry->flags, entry->verdict};
   }
   const __u32 end = policy->first_rule + policy->rules;
   const __u64 at = policy_const.short_lists ? policy_walk_short(ctx, p, policy->first_rule, end)
@@ -243,24 +250,52 @@ static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p,
   if (at & POLICY_MATCHED) {
     const __u32 matched = at;
     const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &matched);
-    if (!rule)
-      return PS_ABORTED;
-    count(rule->slot, p->length);
-    return rule->verdict;
+    if (rule)
+      return (struct policy_decision){rule->slot, rule->then, rule->verdict};
+    return (struct policy_decision){PS_NO_SLOT, 0, PS_ABORTED};
   }
   if (at < end)
+    return (struct policy_decision){PS_NO_SLOT, 0, PS_ABORTED};
+  const __u32 verdict = policy->default_verdict;
+  if (verdict != PS_PASS && policy_is_nd(&p->outer))
+    return (struct policy_decision){policy->kept_nd_slot, 0, PS_PASS};
+  if (verdict != PS_PASS && policy_is_dhcp_reply(&p->outer))
+    return (struct policy_decision){policy->kept_dhcp_slot, 0, PS_PASS};
+  return (struct policy_decision){policy->default_slot, 0, verdict};
+}
+
+// Of fragments and of packets to be rejected, what becomes of them; `policy` is its default_slot, `outcome` what judging
+// found: enum ps_then << 8 | verdict.
+__noinline int policy_special(struct xdp_md *ctx, __u32 policy, __u32 slot, __u32 outcome)
+{
+  const struct ps_packet *p = packet_scratch();
+  __u32 verdict = outcome & 0xff;
+  if (!p)
     return PS_ABORTED;
-  __u32 slot = policy->default_slot;
-  int verdict = policy->default_verdict;
-  if (verdict != PS_PASS && policy_is_nd(&p->outer)) {
-    slot = policy->kept_nd_slot;
-    verdict = PS_PASS;
-  } else if (verdict != PS_PASS && policy_is_dhcp_reply(&p->outer)) {
-    slot = policy->kept_dhcp_slot;
-    verdict = PS_PASS;
+  if (policy_const.fragments && p->outer.flags & PS_LATER_FRAGMENT && !(outcome & PS_THEN_FRAGMENT << 8)) {
+    const __u64 first = policy_fragment_first(policy);
+    if (first >> 32 != PS_CONTINUE) {
+      slot = first;
+      verdict = first >> 32;
+    }
   }
+  if (policy_const.rejects && verdict == PS_TX)
+    return policy_reject(ctx, slot, policy);
+  if (policy_const.fragments && p->outer.flags & PS_FIRST_FRAGMENT)
+    policy_fragment_remember(policy, slot, verdict);
   count(slot, p->length);
   return verdict;
+}
+
+// One policy's verdict on the packet: PS_PASS, PS_DROP, PS_AUDIT or PS_TX, counted in the slot that decided.
+static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, const volatile struct ps_policy *policy)
+{
+  const struct policy_decision d = policy_decide(ctx, p, policy);
+  if ((policy_const.fragments && policy->fragments && p->outer.flags & (PS_FIRST_FRAGMENT | PS_LATER_FRAGMENT)) ||
+      (policy_const.rejects && d.verdict == PS_TX))
+    return policy_special(ctx, policy->default_slot, d.slot, d.then << 8 | d.verdict);
+  count(d.slot, p->length);
+  return d.verdict;
 }
 
 // Accept goes on to the next policy, drop ends.  PS_PASS: every policy accepts.
@@ -272,11 +307,14 @@ static __always_inline int policy_stage(struct xdp_md *ctx, struct ps_packet *p)
     p->sets[PS_SOURCE].known = p->sets[PS_SOURCE].member = 0;
     p->sets[PS_DESTINATION].known = p->sets[PS_DESTINATION].member = 0;
   }
+  int verdict = PS_PASS;
   for (__u32 i = 0; i < PS_POLICIES_MAX && i < policy_const.count; i++) {
-    int verdict = policy_judge(ctx, p, &policy_const.policy[i]);
+    verdict = policy_judge(ctx, p, &policy_const.policy[i]);
     asm volatile("" : "+r"(verdict));  // clang-14 threads known verdicts past the test and reads a slot never written
     if (verdict != PS_PASS && verdict != PS_AUDIT)
       return verdict;
+    verdict = PS_PASS;
+    asm volatile("" : "+r"(verdict));
   }
-  return PS_PASS;
+  return verdict;
 }
