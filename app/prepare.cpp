@@ -8,9 +8,11 @@
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
+#include <set>
 
 #include "core/config/reader.h"
 #include "core/kernel/route.h"
+#include "features/policy/talkers.h"
 #include "features/sets/elements.h"
 
 namespace penstock {
@@ -168,6 +170,11 @@ Result<> judge(Prepared& prepared) {
 Result<Loaded> load_candidate(const Instance& instance, const Prepared& prepared) {
   const uint64_t from = prepared.running.state.generation;
   TRY_ASSIGN(auto shared, shared_maps(instance, prepared.change.image, from));
+  if (const auto talkers = shared.find("policy_talkers"); talkers != shared.end()) {
+    std::set<uint32_t> known;
+    for (const Slot& slot : Revisions(instance).known_slots()) known.insert(slot.number);
+    TRY(forget_talkers(talkers->second.get(), known));
+  }
   LoadOptions options;
   if (prepared.current) {
     for (const TableImage& table : prepared.change.image.tables) {

@@ -72,6 +72,8 @@ Outcome outcome_of(const Rule& rule, const Policy& policy, const Surroundings& a
     out.slot = static_cast<uint32_t>(rejects.size() - 1);
   }
   if (rule.audit || rule.action == Action::continue_) out.then |= PS_THEN_GO_ON;
+  if (rule.count == CountPer::source) out.then |= PS_THEN_COUNT_SOURCE;
+  if (rule.count == CountPer::destination) out.then |= PS_THEN_COUNT_DESTINATION;
   if (rule.fragment == FragmentMatch::later || rule.fragment == FragmentMatch::any) out.then |= PS_THEN_FRAGMENT;
   return out;
 }
@@ -204,7 +206,7 @@ Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const
   }
 
   PolicyTables out;
-  out.sizes = {{"policy_fragments", 0}, {"policy_reject_rate", 0}};
+  out.sizes = {{"policy_fragments", 0}, {"policy_reject_rate", 0}, {"policy_talkers", 0}};
   for (const std::string& interface : interfaces) {
     ps_policy_const hook{};
     size_t asked[2] = {0, 0};
@@ -239,6 +241,7 @@ Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const
                        std::all_of(hook.policy, hook.policy + hook.count, [](const ps_policy& p) { return p.rules <= PS_RULES_SHORT; });
     hook.asks_again = asked[PS_SOURCE] > 1 || asked[PS_DESTINATION] > 1;
     if (hook.fragments) out.sizes["policy_fragments"] = PS_FRAGMENTS;
+    if (hook.then & PS_THEN_COUNTS) out.sizes["policy_talkers"] = PS_TALKERS;
     if (hook.rejects) out.sizes["policy_reject_rate"] = 1;
     out.hooks.push_back(hook);
   }

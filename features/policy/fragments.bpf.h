@@ -23,7 +23,7 @@ static __always_inline void policy_fragment_key(const struct ps_packet *p, __u32
   key->protocol = d->protocol;
 }
 
-// Of a later fragment: verdict << 32 | slot of its first, PS_CONTINUE << 32 if that was not seen lately.
+// Of a later fragment: outcome << 32 | slot of its first, PS_CONTINUE << 32 if that was not seen lately.
 __noinline __u64 policy_fragment_first(__u32 policy)
 {
   const struct ps_packet *p = packet_scratch();
@@ -32,19 +32,19 @@ __noinline __u64 policy_fragment_first(__u32 policy)
     policy_fragment_key(p, policy, &key);
     const struct ps_fragment *first = bpf_map_lookup_elem(&policy_fragments, &key);
     if (first && clock_now() < first->until)
-      return (__u64)first->verdict << 32 | first->slot;
+      return (__u64)first->outcome << 32 | first->slot;
   }
   return (__u64)PS_CONTINUE << 32;
 }
 
 // Of a first fragment: remembers what became of it.
-__noinline int policy_fragment_remember(__u32 policy, __u32 slot, __u32 verdict)
+__noinline int policy_fragment_remember(__u32 policy, __u32 slot, __u32 outcome)
 {
   const struct ps_packet *p = packet_scratch();
   struct ps_fragment_key key;
   if (!policy_const.fragments || !p || core_const.no_write)
     return 0;
-  const struct ps_fragment first = {.until = clock_now() + PS_FRAGMENT_LIFE, .slot = slot, .verdict = verdict};
+  const struct ps_fragment first = {.until = clock_now() + PS_FRAGMENT_LIFE, .slot = slot, .outcome = outcome};
   policy_fragment_key(p, policy, &key);
   return bpf_map_update_elem(&policy_fragments, &key, &first, BPF_ANY);
 }

@@ -4,6 +4,7 @@
 #pragma once
 #include "bpf/parse.bpf.h"
 #include "features/policy/fragments.bpf.h"
+#include "features/policy/talkers.bpf.h"
 
 const volatile struct ps_reject_const reject_const;
 
@@ -310,8 +311,8 @@ __noinline int reject_error(struct xdp_md *ctx)
 }
 
 // Rejects the packet and counts what came of it in one of the slots of entry `index`: PS_TX, or PS_DROP without an answer.
-// `policy` as in policy_fragment_remember(): later fragments are dropped.
-__noinline int policy_reject(struct xdp_md *ctx, __u32 index, __u32 policy)
+// `policy` as in policy_fragment_remember(): later fragments are dropped.  `then`: enum ps_then of the rule.
+__noinline int policy_reject(struct xdp_md *ctx, __u32 index, __u32 policy, __u32 then)
 {
   const struct ps_packet *p = packet_scratch();
   const struct ps_reject *slots = bpf_map_lookup_elem(&policy_rejects, &index);
@@ -320,6 +321,8 @@ __noinline int policy_reject(struct xdp_md *ctx, __u32 index, __u32 policy)
   const __u32 length = p->length;
   if (p->outer.flags & PS_FIRST_FRAGMENT)
     policy_fragment_remember(policy, slots->unanswered, PS_DROP);
+  if (then & PS_THEN_COUNTS)
+    policy_talk(slots->answered, then);
   if (reject_never(ctx, &p->outer)) {
     count(slots->unanswered, length);
     return PS_DROP;

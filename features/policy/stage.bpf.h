@@ -148,12 +148,12 @@ static __always_inline int policy_is_dhcp_reply(const struct ps_datagram *d)
 #endif
 
 // Counts a match behind which the packet goes on.
-__noinline int policy_pass(__u32 slot)
+__noinline int policy_pass(__u32 slot, __u32 then)
 {
   struct ps_packet *p = packet_scratch();
   if (p)
     count(slot, p->length);
-  return 0;
+  return then & PS_THEN_COUNTS ? policy_talk(slot, then) : 0;
 }
 
 // Walks the entries from `at` to before `end`.  Returns POLICY_MATCHED | the index of the entry that matched, or the
@@ -178,7 +178,7 @@ __noinline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
     const __u32 then = rule->then;
     if (!(policy_const.then & PS_THEN_GO_ON && then & PS_THEN_GO_ON))
       return POLICY_MATCHED | at;
-    policy_pass(rule->slot);
+    policy_pass(rule->slot, then);
     at += then >> 8;
   }
 out:
@@ -221,7 +221,7 @@ __noinline __u32 policy_classify(struct xdp_md *ctx, __u32 index)
     const struct ps_class_entry *entry = class_entry(line);
     if (!entry || !(entry->flags & PS_THEN_GO_ON))
       return line;
-    policy_pass(entry->slot);
+    policy_pass(entry->slot, entry->flags);
     least = entry->position + 1;
   }
   return CLASS_NONE;
@@ -264,25 +264,27 @@ static __always_inline struct policy_decision policy_decide(struct xdp_md *ctx, 
   return (struct policy_decision){policy->default_slot, 0, verdict};
 }
 
-// Of fragments and of packets to be rejected, what becomes of them; `policy` is its default_slot, `outcome` what judging
-// found: enum ps_then << 8 | verdict.
+// Of fragments, of packets to be rejected and of those counted by address, what becomes of them; `policy` is its
+// default_slot, `outcome` what judging found: enum ps_then << 8 | verdict.
 __noinline int policy_special(struct xdp_md *ctx, __u32 policy, __u32 slot, __u32 outcome)
 {
   const struct ps_packet *p = packet_scratch();
-  __u32 verdict = outcome & 0xff;
   if (!p)
     return PS_ABORTED;
   if (policy_const.fragments && p->outer.flags & PS_LATER_FRAGMENT && !(outcome & PS_THEN_FRAGMENT << 8)) {
     const __u64 first = policy_fragment_first(policy);
     if (first >> 32 != PS_CONTINUE) {
       slot = first;
-      verdict = first >> 32;
+      outcome = first >> 32;
     }
   }
+  const __u32 verdict = outcome & 0xff, then = outcome >> 8;
   if (policy_const.rejects && verdict == PS_TX)
-    return policy_reject(ctx, slot, policy);
+    return policy_reject(ctx, slot, policy, then);
   if (policy_const.fragments && p->outer.flags & PS_FIRST_FRAGMENT)
-    policy_fragment_remember(policy, slot, verdict);
+    policy_fragment_remember(policy, slot, outcome);
+  if (then & PS_THEN_COUNTS)
+    policy_talk(slot, then);
   count(slot, p->length);
   return verdict;
 }
@@ -292,8 +294,8 @@ static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p,
 {
   const struct policy_decision d = policy_decide(ctx, p, policy);
   if ((policy_const.fragments && policy->fragments && p->outer.flags & (PS_FIRST_FRAGMENT | PS_LATER_FRAGMENT)) ||
-      (policy_const.rejects && d.verdict == PS_TX))
-    return policy_special(ctx, policy->default_slot, d.slot, d.then << 8 | d.verdict);
+      (policy_const.rejects && d.verdict == PS_TX) || (policy_const.then & PS_THEN_COUNTS && d.then & PS_THEN_COUNTS))
+    return policy_special(ctx, policy->default_slot, d.slot, (d.then & 0xff) << 8 | d.verdict);
   count(d.slot, p->length);
   return d.verdict;
 }

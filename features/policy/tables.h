@@ -66,6 +66,7 @@ enum ps_then {
   PS_THEN_GO_ON = 1 << 4,               // the packet is counted, and goes on behind the rule
   PS_THEN_COUNT_SOURCE = 1 << 5,        // count also by the packet's source address
   PS_THEN_COUNT_DESTINATION = 1 << 6,
+  PS_THEN_COUNTS = PS_THEN_COUNT_SOURCE | PS_THEN_COUNT_DESTINATION,
   PS_THEN_FRAGMENT = 1 << 7,            // the rule asks for later fragments: its verdict holds, not the first's
 };
 #define PS_RULE_SKIP 0xff
@@ -140,10 +141,18 @@ struct ps_fragment_key {
 struct ps_fragment {
   __u64 until;            // coarse clock, ns
   __u32 slot;
-  __u32 verdict;
+  __u32 outcome;          // enum ps_then << 8 | verdict
 };
 #define PS_FRAGMENTS 8192
 #define PS_FRAGMENT_LIFE 4000000000ull  // ns
+
+// Map `policy_talkers`, state that generations share: what rules counted by address.
+struct ps_talker_key {
+  struct ps_address address;
+  __u32 slot;             // that the packet was counted in; of a rule that rejects its `answered`
+  __u32 pad;
+};
+#define PS_TALKERS 65536
 
 // How many entries one policy may have, by instruction level: without may_goto the verifier walks every turn.
 #define PS_RULES_MAX_may_goto 131072

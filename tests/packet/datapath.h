@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -36,6 +37,14 @@ class Datapath {
 
   // The clock of replay, ns.
   void set_now(uint64_t now) { replay_.as<ps_replay>()->now = now; }
+
+  // The counter slots of a rule.
+  std::set<uint32_t> slots_of(const std::string& rule) const {
+    std::set<uint32_t> out;
+    for (const Slot& slot : slots_)
+      if (slot.rule == rule) out.insert(slot.number);
+    return out;
+  }
 
   // What the program parsed of the last frame.
   Result<ps_packet> parsed() const;
