@@ -72,8 +72,12 @@ Result<Loaded> load_image(const Image& image, const LoadOptions& options) {
       const auto other = options.constants.find(symbol);
       TRY(object.constant(symbol, other == options.constants.end() ? value : other->second));
     }
+    std::set<std::string> left_out;
+    for (const auto& [name, entries] : image.sizes)
+      if (entries == 0 && object.has_map(name)) left_out.insert(name);
+    for (const std::string& name : left_out) TRY(object.leave_out(name));
     for (const auto& [name, fd] : shared)
-      if (object.has_map(name)) TRY(object.reuse(name, fd));
+      if (object.has_map(name) && !left_out.contains(name)) TRY(object.reuse(name, fd));
     if (loaded.objects.empty()) {
       for (const TableImage& table : image.tables) {
         if (shared.contains(table.map)) continue;
@@ -82,7 +86,7 @@ Result<Loaded> load_image(const Image& image, const LoadOptions& options) {
         TRY(object.resize(table.map, static_cast<uint32_t>(entries)));
       }
       for (const auto& [name, entries] : image.sizes)
-        if (!shared.contains(name) && object.has_map(name)) TRY(object.resize(name, std::max(entries, 1u)));
+        if (!shared.contains(name) && object.has_map(name) && entries) TRY(object.resize(name, entries));
     }
     if (auto done = object.load(); !done) {
       Error error = std::move(done).error();

@@ -306,7 +306,7 @@ Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Im
     // Tables and scratch memory never belong here, but earlier versions may have put them.
     TRY_ASSIGN(const bool scratch, is_scratch(name, map.get()));
     if (scratch || std::ranges::find(image.tables, name, &TableImage::map) != image.tables.end()) continue;
-    if (const auto wanted = image.sizes.find(name); wanted != image.sizes.end()) {
+    if (const auto wanted = image.sizes.find(name); wanted != image.sizes.end() && wanted->second != 0) {
       TRY_ASSIGN(const bpf_map_info info, map_info(map.get()));
       if (info.max_entries != wanted->second)
         return fail(fmt::format("the map {} has {} entries, not {}: another version of penstock made it", it->path().string(), info.max_entries, wanted->second),
