@@ -116,6 +116,8 @@ Result<Image> compile(const Config& config, const Known& known) {
     hook.constants["set_const"] = bytes_of(sets.constants);
     image.hooks.push_back(std::move(hook));
   }
+  for (uint32_t i = 0; i < registry.used().size(); ++i)
+    if (const SetUse& use = registry.used()[i]; use.name.empty()) image.lists[i] = use.prefixes;
   image.slots = slots.used();
   image.slot_end = slots.end();
   image.parts = parts_of(config);

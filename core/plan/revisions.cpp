@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -54,9 +55,11 @@ json to_json(const Revision& r) {
     hooks.push_back({{"interface", h.interface}, {"match", h.match}, {"mode", h.mode}, {"object", h.object}, {"raw", h.raw}, {"at", to_json(h.at)}});
   for (const SetImage& s : r.sets)
     sets.push_back({{"name", s.name}, {"index", s.index}, {"counters", s.counters}, {"structure", s.structure}, {"elements", s.elements}, {"number", s.number}});
+  json devices = json::object();
+  for (const auto& [ifindex, name] : r.devices) devices[std::to_string(ifindex)] = name;
   return {{"format", format_version}, {"revision", r.number}, {"generation", r.generation}, {"created", r.created}, {"user", r.user},
           {"source", r.source}, {"note", r.note}, {"hooks", hooks}, {"sets", sets},
-          {"structures", r.structures}, {"digests", r.digests}};
+          {"structures", r.structures}, {"digests", r.digests}, {"devices", devices}};
 }
 
 Revision revision_from(const json& j) {
@@ -81,6 +84,8 @@ Revision revision_from(const json& j) {
     r.sets.push_back({s.at("name"), s.at("index"), s.at("counters"), s.at("structure"), s.at("elements"), s.at("number")});
   r.structures = j.at("structures").get<std::map<std::string, std::string>>();
   r.digests = j.at("digests").get<std::map<std::string, std::string>>();
+  const json devices = j.value("devices", json::object());
+  for (const auto& [ifindex, name] : devices.items()) r.devices[static_cast<uint32_t>(std::strtoul(ifindex.c_str(), nullptr, 10))] = name;
   return r;
 }
 
@@ -193,6 +198,13 @@ Result<Revision> Revisions::read(uint64_t number) const {
   if (!read_slots(read_text(directory(number) + "/slots"), r.slots) || !read_parts(read_text(directory(number) + "/parts"), r.parts))
     return fail(fmt::format("{} is damaged", directory(number)));
   return r;
+}
+
+std::string Revisions::device(uint32_t ifindex) const {
+  const std::vector<Revision> known = heads();
+  for (auto r = known.rbegin(); r != known.rend(); ++r)
+    if (const auto name = r->devices.find(ifindex); name != r->devices.end()) return name->second;
+  return {};
 }
 
 std::vector<Revision> Revisions::heads() const {

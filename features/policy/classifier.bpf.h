@@ -6,7 +6,8 @@
 #ifndef __cplusplus  // tests compile this for their own machine, with maps of their own
 #include "bpf/state.bpf.h"
 #include "features/policy/extra.bpf.h"
-#define CLASS_GOES_ON (policy_const.then & PS_THEN_GO_ON)
+// May a search begin behind an earlier match?
+#define CLASS_GOES_ON (policy_const.then & PS_THEN_GO_ON || core_const.trace >= PS_TRACE_EVENTS)
 #else
 #define CLASS_GOES_ON 1
 #endif
@@ -178,9 +179,10 @@ static __always_inline int class_matches(const struct ps_class_entry *e, const s
 __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end);
 
 // Goes on with a walk.  Returns 1 when it is finished, 0 when the steps are used up.
-static __always_inline int class_steps(struct xdp_md *ctx, const struct ps_classifier *c, const struct ps_datagram *d,
+static __always_inline int class_steps(struct xdp_md *ctx, const struct ps_classifier *c, const struct ps_packet *p,
                                        struct class_walk *walk)
 {
+  const struct ps_datagram *d = &p->outer;
   __u32 turn __attribute__((unused)) = 0;
   CLASS_ROLLED
   for (;;) {
@@ -246,7 +248,7 @@ __noinline __u32 class_first(struct xdp_md *ctx, __u32 index, __u32 least)
     class_restrict(c, PS_CLASS_SOURCE_PORT, 0, d->port[PS_SOURCE], &walk);
     class_restrict(c, PS_CLASS_SERVICE, 0, d->protocol | (d->flags & PS_PORTS ? PS_SERVICE_PORTS : 0), &walk);
   }
-  if (class_steps(ctx, c, d, &walk))
+  if (class_steps(ctx, c, p, &walk))
     return walk.found;
   __u32 zero = 0;
   struct class_walk *kept = (struct class_walk *)bpf_map_lookup_elem(&class_walks, &zero);
@@ -265,7 +267,7 @@ __noinline __u32 class_more(struct xdp_md *ctx, __u32 index)
   if (!p || !c || !kept)
     return CLASS_NONE;
   struct class_walk walk = *kept;
-  if (class_steps(ctx, c, &p->outer, &walk))
+  if (class_steps(ctx, c, p, &walk))
     return walk.found;
   *kept = walk;
   return CLASS_MORE;

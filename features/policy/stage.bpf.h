@@ -89,8 +89,10 @@ static __noinline int policy_find_socket(struct xdp_md *ctx)
 
 static __always_inline int policy_owned(struct xdp_md *ctx, struct ps_packet *p)
 {
-  if (p->socket == PS_SOCKET_UNKNOWN)
+  if (p->socket == PS_SOCKET_UNKNOWN) {
     p->socket = policy_find_socket(ctx) ? PS_SOCKET_PRESENT : PS_SOCKET_ABSENT;
+    trace_event(PS_TRACE_SOCKET, p->socket == PS_SOCKET_PRESENT, 0, 0);
+  }
   return p->socket == PS_SOCKET_PRESENT;
 }
 
@@ -183,26 +185,47 @@ __noinline __u64 policy_walk_blocks(struct xdp_md *ctx, __u32 first, __u32 end)
   return at;
 }
 
-// The same for a list of at most PS_RULES_SHORT entries, part of the program: a call costs more than such a list.
-static __always_inline __u64 policy_walk_short(struct xdp_md *ctx, struct ps_packet *p, __u32 at, __u32 end)
+// The entry of a list of at most PS_RULES_SHORT that matched, or NULL.  Part of the program, and the entries are its
+// constants: a call or a lookup costs more than such a list.
+static __always_inline const struct ps_rule *policy_walk_short(struct xdp_md *ctx, struct ps_packet *p, __u32 number)
 {
-  for (int i = 0; i < PS_RULES_SHORT && at < end; i++, at++) {
-    const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &at);
-    if (!rule)
-      return end;
+  const volatile struct ps_policy *policy = &policy_const.policy[number];
+  const __u32 least = trace_from_entry(number);
+  for (__u32 at = 0; at < PS_RULES_SHORT && at < policy->rules; at++) {
+    if (at < least)
+      continue;
+    const struct ps_rule *rule = (const struct ps_rule *)&policy->rule[at];
+    asm volatile("" : "+r"(rule));  // clang must not take the zeros of the object for the entry
     if (!policy_matches(ctx, p, rule, 1))
       continue;
-    if (rule->verdict != PS_RULE_SKIP)
-      return POLICY_MATCHED | at;
+    if (rule->verdict != PS_RULE_SKIP) {
+      trace_event(PS_TRACE_RULE, number, at, rule->slot);
+      return rule;
+    }
     at += rule->slot;
   }
-  return at;
+  return NULL;
 }
 
-// From a classifier, the line of the entry that decides or CLASS_NONE; counts those behind which the packet goes on.
-__noinline __u32 policy_classify(struct xdp_md *ctx, __u32 index)
+// The entry of any list that matched.  Returns 1 when the list was too long to be walked.
+static __always_inline int policy_walk_long(struct xdp_md *ctx, __u32 number, const struct ps_rule **matched)
 {
-  __u32 least = 0;
+  const volatile struct ps_policy *policy = &policy_const.policy[number];
+  const __u32 end = policy->first_rule + policy->rules;
+  const __u64 at = policy_walk_blocks(ctx, policy->first_rule + trace_from_entry(number), end);
+  if (!(at & POLICY_MATCHED))
+    return at < end;
+  const __u32 index = at;
+  *matched = bpf_map_lookup_elem(&policy_rules, &index);
+  if (*matched)
+    trace_event(PS_TRACE_RULE, number, index - policy->first_rule, (*matched)->slot);
+  return !*matched;
+}
+
+// From a classifier, the line of the entry from position `least` on that decides, or CLASS_NONE; counts those behind which
+// the packet goes on.
+__noinline __u32 policy_classify(struct xdp_md *ctx, __u32 index, __u32 least)
+{
   CLASS_ROLLED
   for (int i = 0; i <= CLASS_TURNS; i++) {
     const __u32 line = class_find(ctx, index, least);
@@ -215,31 +238,32 @@ __noinline __u32 policy_classify(struct xdp_md *ctx, __u32 index)
   return CLASS_NONE;
 }
 
-// One policy's verdict on the packet: PS_PASS, PS_DROP or PS_AUDIT, counted in the slot that decided.
-static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, const volatile struct ps_policy *policy)
+// The verdict on the packet of the hook's policy number `number`: PS_PASS, PS_DROP or PS_AUDIT, counted in the slot that
+// decided.
+static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, __u32 number)
 {
+  const volatile struct ps_policy *policy = &policy_const.policy[number];
+  const __u32 least = trace_from_entry(number);
+  trace_event(PS_TRACE_POLICY, number, 0, 0);
   if (policy_const.classifiers && policy->classified) {
-    const __u32 line = policy_const.then & PS_THEN_GO_ON ? policy_classify(ctx, policy->classifier)
-                                                         : classifier_line(ctx, policy->classifier, 0);
+    const __u32 line = policy_const.then & PS_THEN_GO_ON ? policy_classify(ctx, policy->classifier, least)
+                                                         : classifier_line(ctx, policy->classifier, least);
     const struct ps_class_entry *entry = class_entry(line);
     if (entry) {
+      trace_event(PS_TRACE_RULE, number, entry->position, entry->slot);
       count(entry->slot, p->length);
       return entry->verdict;
     }
   }
-  const __u32 end = policy->first_rule + policy->rules;
-  const __u64 at = policy_const.short_lists ? policy_walk_short(ctx, p, policy->first_rule, end)
-                                            : policy_walk_blocks(ctx, policy->first_rule, end);
-  if (at & POLICY_MATCHED) {
-    const __u32 matched = at;
-    const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &matched);
-    if (!rule)
-      return PS_ABORTED;
+  const struct ps_rule *rule = NULL;
+  if (policy_const.short_lists)
+    rule = policy_walk_short(ctx, p, number);
+  else if (policy_walk_long(ctx, number, &rule))
+    return PS_ABORTED;
+  if (rule) {
     count(rule->slot, p->length);
     return rule->verdict;
   }
-  if (at < end)
-    return PS_ABORTED;
   __u32 slot = policy->default_slot;
   int verdict = policy->default_verdict;
   if (verdict != PS_PASS && policy_is_nd(&p->outer)) {
@@ -263,7 +287,7 @@ static __always_inline int policy_stage(struct xdp_md *ctx, struct ps_packet *p)
     p->sets[PS_DESTINATION].known = p->sets[PS_DESTINATION].member = 0;
   }
   for (__u32 i = 0; i < PS_POLICIES_MAX && i < policy_const.count; i++) {
-    int verdict = policy_judge(ctx, p, &policy_const.policy[i]);
+    int verdict = trace_leaves_out(i) ? PS_PASS : policy_judge(ctx, p, i);
     asm volatile("" : "+r"(verdict));  // clang-14 threads known verdicts past the test and reads a slot never written
     if (verdict != PS_PASS && verdict != PS_AUDIT)
       return verdict;

@@ -47,7 +47,7 @@ class Datapath {
   std::vector<Slot> slots_;
   Mapping trace_, counters_;
   size_t stride_ = 0;
-  bool no_write_ = false;
+  bool no_write_ = false, ethernet_ = true;
   std::vector<ps_counter> expected_;  // by slot, of all runs so far
   std::vector<uint8_t> out_;
 };

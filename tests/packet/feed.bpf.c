@@ -3,7 +3,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-#include "bpf/counters.h"
+#include "bpf/trace.h"
 #include "tests/packet/feed.h"
 
 struct {
@@ -57,10 +57,9 @@ int feed(struct xdp_md *ctx)
   __u32 at = *state, before = at - 1;
   *state = at + 1;
   struct feed_exit *exit = bpf_map_lookup_elem(&exits, &before);
-  const __u32 count = said->count;
   if (exit) {
-    exit->count = count;
-    exit->slot = said->slots[(count - 1) & (PS_TRACE_SLOTS - 1)];
+    exit->count = said->slots;
+    exit->slot = said->decided;
   }
   const struct feed_frame *frame = bpf_map_lookup_elem(&frames, &at);
   struct feed_frame *data = (void *)(long)ctx->data;
