@@ -16,6 +16,7 @@
 #include "core/kernel/objects.h"
 #include "core/kernel/xdp_features.h"
 #include "core/plan/instance.h"
+#include "features/policy/tables.h"
 
 namespace penstock {
 namespace {
