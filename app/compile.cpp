@@ -102,6 +102,7 @@ Result<Image> compile(const Config& config, const Known& known) {
   image.sizes = std::move(sets.sizes);
   image.sizes.merge(policies.sizes);
   image.tables = std::move(policies.tables);
+  image.structures = std::move(policies.structures);
   for (TableImage& table : sets.tables) image.tables.push_back(std::move(table));
   image.sets = std::move(sets.sets);
   for (size_t i = 0; i < config.interfaces.size(); ++i) {

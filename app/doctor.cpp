@@ -16,6 +16,7 @@
 #include "core/kernel/objects.h"
 #include "core/kernel/xdp_features.h"
 #include "core/plan/instance.h"
+#include "features/policy/tables.h"
 
 namespace penstock {
 namespace {
@@ -38,7 +39,14 @@ void check_kernel(Checks& out) {
                    "run as root, on a kernel of 5.10 or later"});
     return;
   }
-  out.push_back({Health::ok, "kernel", fmt::format("{}, instruction level {}", system.release, level_name(*level))});
+  if (*level == Level::may_goto) {
+    out.push_back({Health::ok, "kernel", fmt::format("{}, instruction level {}", system.release, level_name(*level))});
+    return;
+  }
+  out.push_back({Health::warn, "kernel",
+                 fmt::format("{}, instruction level {}: a policy whose rules are walked one by one has at most {} entries, and programs take longer to load",
+                             system.release, level_name(*level), *level == Level::atomics ? PS_RULES_MAX_atomics : PS_RULES_MAX_basic),
+                 "rules in a classifier (`penstock status` names it) are not limited by this; 6.9 or later lifts it"});
 }
 
 void check_btf(Checks& out) {

@@ -127,7 +127,7 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   next.sets = image.sets;
   next.slots = image.slots;
   next.parts = image.parts;
-  for (const TableImage& table : image.tables) next.structures[table.map] = table.structure;
+  next.structures = image.structures;
   next.digests = digests_of(image);
 
   TRY_ASSIGN(out.attachments, attachments_of(image.hooks, devices));

@@ -62,9 +62,8 @@ Node::Node(const Config& config)
     load_seconds_ = seconds_since(begin);
     if (!image.sets.empty())
         structure_ = image.sets.front().structure;
-    for (const auto& table : image.tables)
-        if (image.sets.empty() && !table.structure.empty())
-            structure_ = table.structure;
+    else if (!image.structures.at("edge").empty())
+        structure_ = image.structures.at("edge");
 }
 
 }  // namespace penstock::bench

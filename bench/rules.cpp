@@ -87,6 +87,19 @@ std::vector<Row> measure_rules(const std::string& object, const std::string& onl
         add(family, Addresses::ipv6, 10'000);
     add(Family::access_lists, Addresses::ipv4, 100'000);
 
+    // "10,000 IPv6 rules, firewalls" beside "10,000 rules, firewalls".
+    const auto beside = [](Row& row, const std::vector<Row>& rows) {
+        const auto at = row.name.find(" IPv6");
+        if (at == std::string::npos)
+            return;
+        auto peer = row.name;
+        peer.erase(at, 5);
+        for (const auto& other : rows)
+            if (other.name == peer) {
+                row.peer = peer;
+                row.x_peer = other.x_empty / row.x_empty;
+            }
+    };
     std::unique_ptr<Harness> harness;
     std::vector<Row> rows;
     for (const auto& set : sets) {
@@ -94,7 +107,9 @@ std::vector<Row> measure_rules(const std::string& object, const std::string& onl
             continue;
         if (!harness)
             harness = std::make_unique<Harness>(object, flows);
-        rows.push_back(measure_set(set, *harness, options));
+        auto row = measure_set(set, *harness, options);
+        beside(row, rows);
+        rows.push_back(std::move(row));
     }
     return rows;
 }

@@ -60,7 +60,7 @@ int run(const Invocation& in) {
   if (running->present && running->state.network != 0 && running->state.network != own_network())
     in.out.warn(Diagnostic{fmt::format("instance {} belongs to another network namespace", instance->name)});
   if (!running->present || (active == 0 && !running->transaction)) {
-    in.out.json({{"instance", instance->name}, {"active", false}, {"generation", 0}, {"interfaces", Json::array()}, {"counters", Json::array()}, {"sets", Json::array()}});
+    in.out.json({{"instance", instance->name}, {"active", false}, {"generation", 0}, {"interfaces", Json::array()}, {"counters", Json::array()}, {"policies", Json::array()}, {"sets", Json::array()}});
     in.out.print("nothing of penstock is attached\n");
     return 0;
   }
@@ -103,6 +103,7 @@ int run(const Invocation& in) {
   in.out.print("\ninterfaces\n" + links.text);
 
   json["counters"] = Json::array();
+  json["policies"] = Json::array();
   json["sets"] = Json::array();
   if (revision) {
     auto counters = read_counters(*instance, active, revision->slots);
@@ -118,6 +119,12 @@ int run(const Invocation& in) {
                           in.out.styled(Style::dim, slot.at.text()));
     }
     if (!text.empty()) in.out.print(fmt::format("\n  {:<8} {:<11} {:<28} {:>14} {:>16}  {}\n", "verdict", "reason", "rule", "packets", "bytes", "place") + text);
+    std::string policies;
+    for (const auto& [name, structure] : revision->structures) {
+      json["policies"].push_back({{"name", name}, {"structure", structure}});
+      policies += fmt::format("  {:<12} {}\n", name, structure);
+    }
+    if (!policies.empty()) in.out.print("\npolicies\n" + policies);
     std::string sets;
     for (const SetImage& set : revision->sets) {
       json["sets"].push_back({{"name", set.name}, {"elements", set.elements}, {"structure", set.structure}, {"counters", set.counters}});

@@ -57,6 +57,7 @@ struct Image {
   std::vector<Slot> slots;         // every exit of these programs, SlotTable::used()
   uint32_t slot_end = 0;
   std::map<std::string, Part> parts;
+  std::map<std::string, std::string> structures;  // by policy: what its rules became, for status
 };
 
 }  // namespace penstock

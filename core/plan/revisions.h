@@ -26,7 +26,7 @@ struct Revision {
   std::vector<HookImage> hooks;  // without constants
   std::vector<SetImage> sets;
   std::vector<Slot> slots;
-  std::map<std::string, std::string> structures;  // of tables, by map
+  std::map<std::string, std::string> structures;  // as in the image
   std::map<std::string, std::string> digests;     // "table NAME", "hook NAME": what the image held
   std::map<std::string, Part> parts;
   std::map<uint32_t, std::string> devices;        // that it was applied to, by ifindex: for when they are gone

@@ -108,10 +108,19 @@ bool asks_counted(const Policy& policy, const SetRegistry& sets) {
   return std::ranges::any_of(policy.rules, [&](const Rule& rule) { return counted(rule.from) || counted(rule.to); });
 }
 
+std::string counted(size_t entries) { return fmt::format("{} {}", entries, entries == 1 ? "entry" : "entries"); }
+std::string text_of(const Classifier& c) {
+  if (c.descriptor.tuples == 1) return fmt::format("classifier, {} in one chain", counted(c.entries));
+  return fmt::format("classifier, {} in {} tuples, {:.0f} KiB", counted(c.entries), c.descriptor.tuples, c.lines.size() * sizeof(ps_line) / 1024.0);
+}
+
 // A classifier for the policy's rules.  False: walk them; so must be rules that ask for sets which count, since the
-// classifier also asks for rules behind the one that wins.
-bool classify(const Policy& policy, ps_policy& out, SetRegistry& sets, const Surroundings& around) {
-  if (policy.rules.size() <= walked_rules_max || asks_counted(policy, sets) || goes_on_often(policy)) return false;
+// classifier also asks for rules behind the one that wins.  `structure` is what status says of it, or why there is none.
+bool classify(const Policy& policy, ps_policy& out, SetRegistry& sets, const Surroundings& around, std::string& structure) {
+  if (policy.rules.size() <= walked_rules_max) return false;
+  structure = asks_counted(policy, sets) ? "walked since a set counts hits" : goes_on_often(policy) ? "walked since many rules go on" : "";
+  if (!structure.empty()) return false;
+  structure = "walked since it has no place in a classifier";
   Tables& tables = around.tables;
   SetRegistry with = sets;  // sets that are not used in the end must not be registered
   const Rule* over = nullptr;
@@ -128,6 +137,7 @@ bool classify(const Policy& policy, ps_policy& out, SetRegistry& sets, const Sur
   tables.classifiers.push_back(built->descriptor);
   tables.lines.insert(tables.lines.end(), built->lines.begin(), built->lines.end());
   tables.rules.insert(tables.rules.end(), built->residuals.begin(), built->residuals.end());
+  structure = text_of(*built);
   tables.classified += built->entries;
   tables.tuples += built->descriptor.tuples;
   return true;
@@ -139,6 +149,7 @@ struct Compiled {
   size_t first = 0, end = 0;
   uint8_t then = 0;      // enum ps_then of any rule
   bool rejects = false;  // any rule does
+  std::string structure;
 };
 
 Result<Compiled> compile_policy(const Policy& policy, size_t max_entries, SetRegistry& sets, Surroundings around) {
@@ -153,7 +164,7 @@ Result<Compiled> compile_policy(const Policy& policy, size_t max_entries, SetReg
     compiled.rejects |= outcome.verdict == PS_TX;
     out.fragments |= asks_transport(rule);
   }
-  if (!classify(policy, out, sets, around)) {
+  if (!classify(policy, out, sets, around, compiled.structure)) {
     const Rule* over = nullptr;
     const auto entries = entries_of(policy, max_entries, 0, sets, around, over);
     if (!entries) {
@@ -166,6 +177,7 @@ Result<Compiled> compile_policy(const Policy& policy, size_t max_entries, SetReg
     out.rules = static_cast<uint32_t>(entries->size());
     for (const ClassifierRule& entry : *entries) tables.rules.push_back(entry.rule);
     tables.listed += entries->size();
+    compiled.structure = fmt::format("list, {}{}{}", counted(entries->size()), compiled.structure.empty() ? "" : ", ", compiled.structure);
   }
   compiled.end = tables.rules.size();
   const ps_verdict v = verdict(policy.default_action, policy.mode);
@@ -190,6 +202,7 @@ TableImage table(std::string map, std::vector<T> entries, std::string structure)
 Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const std::vector<std::string>& interfaces,
                                       size_t max_entries, SetRegistry& sets, SlotTable& slots) {
   Tables tables;
+  PolicyTables out;
   std::vector<Compiled> compiled;
   for (const Policy& policy : policies) {
     InterfaceNumbers attached;
@@ -204,9 +217,9 @@ Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const
     }
     TRY_ASSIGN(const Compiled entry, compile_policy(policy, max_entries, sets, {attached, slots, tables}));
     compiled.push_back(entry);
+    out.structures[policy.name] = entry.structure;
   }
 
-  PolicyTables out;
   out.sizes = {{"policy_fragments", 0}, {"policy_reject_rate", 0}, {"policy_talkers", 0}};
   for (const std::string& interface : interfaces) {
     ps_policy_const hook{};

@@ -15,7 +15,8 @@ namespace penstock {
 
 struct PolicyTables {
   std::vector<TableImage> tables;     // policy_rules, policy_extras, policy_rejects, classifiers, classifier_lines
-  std::map<std::string, uint32_t> sizes; // Image::sizes
+  std::map<std::string, std::string> structures;  // by policy: what its rules became
+  std::map<std::string, uint32_t> sizes;          // Image::sizes
   std::vector<ps_policy_const> hooks; // by interface, in the order given: the value of symbol `policy_const`
 };
 

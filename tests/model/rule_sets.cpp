@@ -229,7 +229,7 @@ Config config_of(std::span<const ClassifierRule> rules) {
   interface.match = {"dev"};
   config.interfaces.push_back(interface);
   Policy policy;
-  policy.name = "p";
+  policy.name = "edge";
   policy.attach.push_back({"a", {}});
   policy.default_action = Action::accept;
   for (size_t i = 0; i < rules.size(); ++i) {

@@ -46,7 +46,7 @@ std::vector<ClassifierRule> generate(Family family, Addresses addresses, size_t 
 // A packet that matches the rule, if any can; `edge`: at the ends of its prefixes and ranges, or just beyond them.
 ps_datagram aim(const ClassifierRule& rule, bool edge, Random& random);
 
-// The rules as a file could have them: a node with interface `a` and policy `p`, default accept; rule i is named `r<i>`.
+// The rules as a file could have them: a node with interface `a` and policy `edge`, default accept; rule i is named `r<i>`.
 Config config_of(std::span<const ClassifierRule> rules);
 
 // Sets, as the model sees them: by index in `sets`.
