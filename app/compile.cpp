@@ -125,6 +125,8 @@ Result<Image> compile(const Config& config, const Known& known) {
       hook.constants["reject_const"] = bytes_of(reject_constants(own->second));
     image.hooks.push_back(std::move(hook));
   }
+  for (uint32_t i = 0; i < registry.used().size(); ++i)
+    if (const SetUse& use = registry.used()[i]; use.name.empty()) image.lists[i] = use.prefixes;
   image.slots = slots.used();
   image.slot_end = slots.end();
   image.parts = parts_of(config);

@@ -72,14 +72,24 @@ bool over_ssh() {
   return std::getenv("SSH_CONNECTION") || std::getenv("SSH_TTY") || descends_from_sshd(getpid());
 }
 
+Result<Config> config_of(const Instance& instance, const Revision& revision) {
+  const Revisions revisions(instance);
+  TRY_ASSIGN(std::string text, read_text(revisions.file(revision.number)));
+  return load_config_text(revision.source, std::move(text), revisions.directory(revision.number) + "/sets");
+}
+
+Result<size_t> most_rule_entries() {
+  TRY_ASSIGN(const Level level, kernel_level());
+  return level == Level::may_goto ? PS_RULES_MAX_may_goto : level == Level::atomics ? PS_RULES_MAX_atomics : PS_RULES_MAX_basic;
+}
+
 Result<Prepared> prepare(const Instance& instance, const std::string& file, std::optional<uint64_t> revision) {
   Prepared out;
   const Revisions revisions(instance);
   Revision& next = out.change.revision;
   if (revision) {
     TRY_ASSIGN(const Revision kept, revisions.read(*revision));
-    TRY_ASSIGN(std::string text, read_text(revisions.file(*revision)));
-    TRY_ASSIGN(out.config, load_config_text(kept.source, std::move(text), revisions.directory(*revision) + "/sets"));
+    TRY_ASSIGN(out.config, config_of(instance, kept));
     next.source = kept.source;
     next.note = fmt::format("rollback to {}", *revision);
   } else {
@@ -96,8 +106,7 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   Known known;
   TRY_ASSIGN(known.addresses, node_addresses(out.config.interfaces));
   known.slots = revisions.known_slots();
-  TRY_ASSIGN(const Level level, kernel_level());
-  if (level != Level::may_goto) known.rule_entries = level == Level::atomics ? PS_RULES_MAX_atomics : PS_RULES_MAX_basic;
+  TRY_ASSIGN(known.rule_entries, most_rule_entries());
   TRY_ASSIGN(out.running, observe(instance));
   // Confirmed, then cut off: the next command finishes it, and it is what runs already.
   if (out.running.transaction && out.running.transaction->confirmed()) out.running.state.generation = out.running.transaction->to;
@@ -122,6 +131,7 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   next.digests = digests_of(image);
 
   TRY_ASSIGN(out.attachments, attachments_of(image.hooks, devices));
+  for (const Attachment& a : out.attachments) next.devices[a.device.ifindex] = a.device.name;
   TRY_ASSIGN(const Facts facts, facts_of(instance, out.attachments, out.running));
   for (const Attachment& a : out.attachments) {
     const auto at = facts.devices.find(a.device.ifindex);
@@ -132,13 +142,13 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   if (out.current) {
     // The newest revision of this generation holds the text that was applied last.
     uint64_t newest = out.current->number;
-    for (const Revision& r : revisions.all())
+    for (const Revision& r : revisions.heads())
       if (r.generation == out.current->generation && r.status == RevisionStatus::confirmed) newest = std::max(newest, r.number);
     auto text = read_text(revisions.file(newest));
     file_changed = !text || *text != out.change.config;
   }
   out.plan = make_plan(image, next.digests, out.current, out.running, out.attachments, file_changed, facts);
-  for (Setting& s : out.plan.settings) s.since = out.plan.reload ? next.generation : out.running.state.generation;
+  for (Setting& s : out.plan.settings) s.since = next.generation;
   out.change.settings = out.plan.settings;
   out.warnings.insert(out.warnings.end(), out.plan.warnings.begin(), out.plan.warnings.end());
   for (const HookImage& hook : image.hooks) {

@@ -25,6 +25,12 @@ struct Prepared {
   std::vector<Diagnostic> warnings;
 };
 
+// What a kept revision says, read from its own copies: the file may have changed since.
+Result<Config> config_of(const Instance& instance, const Revision& revision);
+
+// How many entries one policy may have on this kernel (Known::rule_entries).
+Result<size_t> most_rule_entries();
+
 // Reads, compiles and plans `file`; or, with `revision`, what that revision kept.
 Result<Prepared> prepare(const Instance& instance, const std::string& file, std::optional<uint64_t> revision = {});
 

@@ -7,7 +7,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "app/explain.h"
 #include "bpf/hook.h"
+#include "core/config/duration.h"
 #include "core/net/packet_text.h"
 
 namespace penstock {
@@ -24,20 +26,26 @@ std::optional<size_t> hook_of(const Image& image, const std::string& interface) 
   return {};
 }
 
-Result<Replay> Replay::open(const Image& image, World world) {
+LoadOptions Replay::load_options() const {
+  LoadOptions out;
+  out.core = options_.core;
+  out.core.trace = options_.events ? PS_TRACE_EVENTS : PS_TRACE_EXITS;
+  out.core.replay = options_.world == World::replay;
+  out.core.no_write = options_.world == World::live;
+  return out;
+}
+
+Result<Replay> Replay::open(const Image& image, const ReplayOptions& options) {
   Replay r;
   r.image_ = &image;
-  r.world_ = world;
-  LoadOptions options;
-  options.core.trace = 1;
-  options.core.replay = world == World::replay;
-  options.core.no_write = world == World::live;
-  TRY_ASSIGN(r.ethernet_, load_image(image, options));
+  r.options_ = options;
+  LoadOptions load = r.load_options();
+  load.shared = options.shared;
+  TRY_ASSIGN(r.ethernet_, load_image(image, load));
+  r.options_.shared.clear();  // their descriptors may be closed now
   if (r.ethernet_.objects.empty()) return r;
   TRY_ASSIGN(r.trace_, map_memory(r.ethernet_.map("trace")));
-  if (world == World::replay) {
-    TRY_ASSIGN(r.clock_, map_memory(r.ethernet_.map("replay")));
-  }
+  TRY_ASSIGN(r.clock_, map_memory(r.ethernet_.map("replay")));
   for (const Slot& slot : image.slots) {
     if (slot.number >= r.slots_.size()) r.slots_.resize(slot.number + 1);
     r.slots_[slot.number] = &slot;
@@ -48,15 +56,51 @@ Result<Replay> Replay::open(const Image& image, World world) {
 Result<const Loaded*> Replay::loaded(bool raw) {
   if (!raw) return &ethernet_;
   if (!raw_) {
-    LoadOptions options;
-    options.core.trace = 1;
-    options.core.replay = world_ == World::replay;
-    options.core.no_write = world_ == World::live;
+    LoadOptions options = load_options();
     options.core.no_ethernet = 1;
     if (!ethernet_.objects.empty()) options.shared = ethernet_.objects.front().maps();
     TRY_ASSIGN(raw_, load_image(*image_, options));
   }
   return &*raw_;
+}
+
+// Programs only count in these: nothing is judged by them.
+constexpr const char* outputs[] = {"counters", "set_hits"};
+
+Result<> Replay::find_state() {
+  state_.emplace();
+  if (ethernet_.objects.empty()) return {};
+  for (const auto& [name, map] : ethernet_.objects.front().maps()) {
+    TRY_ASSIGN(const bool scratch, is_scratch(name, map));
+    const bool output = std::ranges::find(outputs, name) != std::end(outputs);
+    if (scratch || output || std::ranges::find(image_->tables, name, &TableImage::map) != image_->tables.end()) continue;
+    TRY_ASSIGN(const bpf_map_info info, map_info(map));
+    State state{.map = map, .key_size = 0, .memory = {}};
+    if (info.type == BPF_MAP_TYPE_ARRAY_OF_MAPS) continue;  // filled by user space only
+    if (info.map_flags & BPF_F_MMAPABLE) {
+      TRY_ASSIGN(state.memory, map_memory(map));
+    } else if (info.type == BPF_MAP_TYPE_HASH || info.type == BPF_MAP_TYPE_LRU_HASH || info.type == BPF_MAP_TYPE_PERCPU_HASH || info.type == BPF_MAP_TYPE_LRU_PERCPU_HASH) {
+      state.key_size = info.key_size;
+    } else {
+      return fail(fmt::format("the map {} cannot be emptied between tests", name));
+    }
+    state_->push_back(std::move(state));
+  }
+  return {};
+}
+
+Result<> Replay::forget() {
+  if (!state_) TRY(find_state());
+  for (const State& state : *state_) {
+    if (state.memory) {
+      std::memset(state.memory.as<char>(), 0, state.memory.size());
+      continue;
+    }
+    std::vector<char> key(state.key_size);
+    while (bpf_map_get_next_key(state.map, nullptr, key.data()) == 0)
+      if (bpf_map_delete_elem(state.map, key.data()) < 0 && errno != ENOENT) return fail_errno("cannot empty a map", errno);
+  }
+  return {};
 }
 
 Judged Replay::malformed(size_t hook, std::span<const uint8_t> packet) const {
@@ -70,9 +114,11 @@ Judged Replay::malformed(size_t hook, std::span<const uint8_t> packet) const {
   return judged;
 }
 
-Result<Judged> Replay::run(size_t hook, std::span<const uint8_t> packet, bool raw, uint64_t now) {
+Result<Judged> Replay::run(size_t hook, std::span<const uint8_t> packet, bool raw, uint64_t now, RunFrom from) {
   TRY_ASSIGN(const Loaded* programs, loaded(raw));
   if (hook >= programs->objects.size()) return fail("no such hook");
+  auto* const trace = trace_.as<ps_trace>();
+  trace->slots = trace->events = 0;
   if (packet.size() < least_frame && !raw) return malformed(hook, packet);
   // A raw packet too short for the test run is filled with zeros behind its end: its IP header, of 20 bytes at least, is
   // cut off all the same, so the programs find it malformed (or of no IP version) as they would without.
@@ -83,9 +129,10 @@ Result<Judged> Replay::run(size_t hook, std::span<const uint8_t> packet, bool ra
     padded.resize(least_frame);
     in = padded;
   }
-  if (clock_) clock_.as<ps_replay>()->now = now;
-  auto* const trace = trace_.as<ps_trace>();
-  trace->count = 0;
+  auto* const world = clock_.as<ps_replay>();
+  world->now = now;
+  world->from_policy = from.policy;
+  world->from_entry = from.entry;
   out_.resize(in.size() + most_growth);
 
   LIBBPF_OPTS(bpf_test_run_opts, options);
@@ -105,28 +152,14 @@ Result<Judged> Replay::run(size_t hook, std::span<const uint8_t> packet, bool ra
   const uint32_t length = std::min<uint32_t>(options.data_size_out, static_cast<uint32_t>(out_.size()));
   judged.bytes.assign(out_.begin(), out_.begin() + length);
   if (in.size() != packet.size() && length == in.size()) judged.bytes.resize(packet.size());
-  for (uint32_t i = 0; i < std::min<uint32_t>(trace->count, PS_TRACE_SLOTS); ++i) {
-    const uint32_t number = trace->slots[i];
-    const Slot* slot = number < slots_.size() ? slots_[number] : nullptr;
-    if (slot && slot->verdict == PS_AUDIT && !judged.audited) judged.audited = slot;
-    judged.decided = slot;
-  }
+  const auto slot_of = [&](uint32_t number) { return number < slots_.size() ? slots_[number] : nullptr; };
+  for (uint32_t i = 0; i < std::min<uint32_t>(trace->slots, PS_TRACE_SLOTS_MAX) && !judged.audited; ++i)
+    if (const Slot* slot = slot_of(trace->slot[i]); slot && slot->verdict == PS_AUDIT) judged.audited = slot;
+  if (trace->slots > 0) judged.decided = slot_of(trace->decided);
   return judged;
 }
 
 namespace {
-
-// "pass", "pass (rule edge/web, node.yaml:14:9)"
-std::string found_text(const Judged& judged) {
-  std::string out = verdict_name(judged.verdict);
-  const Slot* slot = judged.decided;
-  if (!slot) return out + ", decided by nobody";
-  out += fmt::format(", reason {}", reason_name(slot->reason));
-  if (!slot->policy.empty())
-    out += slot->rule.empty() ? fmt::format(", by the default of policy {}", slot->policy) : fmt::format(", by rule {}/{}", slot->policy, slot->rule);
-  if (slot->at.known()) out += fmt::format(" ({})", slot->at.text());
-  return out;
-}
 
 std::string expected_text(const Test& test) {
   std::string out = test.expect;
@@ -145,22 +178,45 @@ bool as_expected(const Test& test, const Judged& judged) {
 
 }  // namespace
 
+namespace {
+
+constexpr uint64_t test_start = 3'600'000'000'000;  // ns: far from 0, which a program may take for "never"
+
+// Sends the test's packet as often as it says, but for the last time.  Returns the time of the last one.
+Result<uint64_t> lead_up(Replay& replay, const Test& test, size_t hook, std::span<const uint8_t> packet) {
+  TRY(replay.forget());
+  const auto step = static_cast<uint64_t>(std::chrono::nanoseconds(test.every).count());
+  uint64_t now = test_start;
+  for (uint32_t i = 1; i < test.times; ++i, now += step) TRY(replay.run(hook, packet, false, now));
+  return now;
+}
+
+Diagnostic unreadable(const Test& test, Diagnostic d) {
+  d.detail.push_back(test.packet);
+  d.detail.push_back(std::string(d.at.column - 1, ' ') + std::string(d.at.width, '^'));
+  d.at = test.packet_at;
+  d.source_line.clear();
+  return d;
+}
+
+std::string sent_text(const Test& test) {
+  std::string out = fmt::format("{} on {}", test.packet, test.on);
+  if (test.times > 1) out += fmt::format(", {} times", test.times);
+  if (test.times > 1 && test.every.count() > 0) out += fmt::format(", one every {}", duration_text(test.every));
+  return out;
+}
+
+}  // namespace
+
 Result<TestReport> run_tests(const Config& config, const Image& image) {
   TestReport report;
   if (config.tests.empty()) return report;
   TRY_ASSIGN(Replay replay, Replay::open(image, World::replay));
-  constexpr uint64_t hour = 3'600'000'000'000;
-  uint64_t now = 0;
+  std::optional<Replay> telling;  // the same programs, for what failed
   for (const Test& test : config.tests) {
-    now += hour;  // far from what the test before left behind
     const auto packet = packet_from_text(test.packet);
     if (!packet) {
-      Diagnostic d = packet.error().diagnostics.front();
-      d.detail.push_back(test.packet);
-      d.detail.push_back(std::string(d.at.column - 1, ' ') + std::string(d.at.width, '^'));
-      d.at = test.packet_at;
-      d.source_line.clear();
-      report.failures.push_back(std::move(d));
+      report.failures.push_back(unreadable(test, packet.error().diagnostics.front()));
       continue;
     }
     const auto hook = hook_of(image, test.on);
@@ -168,18 +224,21 @@ Result<TestReport> run_tests(const Config& config, const Image& image) {
       report.failures.push_back({.message = fmt::format("no program stands on interface {}", test.on), .at = test.at});
       continue;
     }
-    Judged judged;
-    for (uint32_t i = 0; i < test.times; ++i) {
-      TRY_ASSIGN(judged, replay.run(*hook, *packet, false, now + i));
-    }
+    TRY_ASSIGN(uint64_t now, lead_up(replay, test, *hook, *packet));
+    TRY_ASSIGN(const Judged judged, replay.run(*hook, *packet, false, now));
     if (as_expected(test, judged)) {
       ++report.passed;
       continue;
     }
-    Diagnostic d{fmt::format("test failed: expected {}, found {}", test.expect, found_text(judged))};
+    Diagnostic d{fmt::format("test failed: expected {}, found {}", test.expect, verdict_text(judged))};
     d.at = test.at;
-    d.detail = {fmt::format("packet:   {} on {}{}", test.packet, test.on, test.times > 1 ? fmt::format(", {} times", test.times) : ""),
-                fmt::format("expected: {}", expected_text(test)), fmt::format("found:    {}", found_text(judged))};
+    d.detail = {fmt::format("packet:   {}", sent_text(test)), fmt::format("expected: {}", expected_text(test)), fmt::format("found:    {}", verdict_text(judged))};
+    if (!telling) {
+      TRY_ASSIGN(telling, Replay::open(image, {.world = World::replay, .events = true}));
+    }
+    TRY_ASSIGN(now, lead_up(*telling, test, *hook, *packet));
+    TRY_ASSIGN(const Explanation explanation, Explainer(config, image, *telling).explain(*hook, *packet, false, now));
+    for (std::string& line : explanation_lines(explanation, config)) d.detail.push_back("  " + std::move(line));
     if (judged.audited) d.hint = fmt::format("policy {} is in audit mode: what it would drop passes", judged.audited->policy);
     report.failures.push_back(std::move(d));
   }

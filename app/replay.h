@@ -35,22 +35,53 @@ enum class World {
   live,     // the host's clock and sockets; nothing is counted
 };
 
+struct ReplayOptions {
+  World world = World::replay;
+  bool events = false;                // trace() tells events and the packet, not only exits
+  std::map<std::string, int> shared{};  // maps to use in the place of own ones, live; only with World::live
+  ps_core_const core{};               // what else the programs were told; trace, replay and no_write are set here
+};
+
+// Where among the policies of a hook a run begins; ReplayOptions::events must be on.
+struct RunFrom {
+  uint32_t policy = 0, entry = 0;
+};
+
 class Replay final : public ReplayTarget {
  public:
   // Loads the programs of `image`, which must outlive this.  Needs the capability to load XDP programs.
-  static Result<Replay> open(const Image& image, World world);
+  static Result<Replay> open(const Image& image, const ReplayOptions& options);
+  static Result<Replay> open(const Image& image, World world) { return open(image, ReplayOptions{.world = world}); }
 
-  Result<Judged> run(size_t hook, std::span<const uint8_t> packet, bool raw, uint64_t now) override;
+  Result<Judged> run(size_t hook, std::span<const uint8_t> packet, bool raw, uint64_t now) override { return run(hook, packet, raw, now, {}); }
+  Result<Judged> run(size_t hook, std::span<const uint8_t> packet, bool raw, uint64_t now, RunFrom from);
+
+  // What the last run told.  No event where no program ran: see ReplayTarget::run.
+  const ps_trace& trace() const { return *trace_.as<const ps_trace>(); }
+
+  int program(size_t hook) const { return ethernet_.program(hook); }
+  int map(const std::string& name) const { return ethernet_.map(name); }
+
+  // Forgets what packets left behind (World::replay): empties every map that is no table of the image.
+  Result<> forget();
 
  private:
+  LoadOptions load_options() const;
   Result<const Loaded*> loaded(bool raw);
   Judged malformed(size_t hook, std::span<const uint8_t> packet) const;
+  Result<> find_state();
 
   const Image* image_ = nullptr;
-  World world_ = World::replay;
+  ReplayOptions options_;
   Loaded ethernet_;
   std::optional<Loaded> raw_;           // the same programs for frames without Ethernet header, sharing all maps
   Mapping trace_, clock_;
+  struct State {
+    int map = -1;
+    uint32_t key_size = 0;              // of a map whose entries are deleted; else `memory` is cleared
+    Mapping memory;
+  };
+  std::optional<std::vector<State>> state_;
   std::vector<uint8_t> out_;
   std::vector<const Slot*> slots_;      // by number
 };

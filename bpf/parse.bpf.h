@@ -4,6 +4,7 @@
 // fit IP's length.  What contradicts is malformed (RFC 791, 8200, 7112, 9293, 768).  A jumbogram cannot fit a frame
 // of 9,000 bytes, so payload length 0 means an empty payload.
 #pragma once
+#include "bpf/loop.bpf.h"
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/in6.h>
@@ -32,22 +33,30 @@ struct packet_ipv6 {
   __be64 destination[2];
 };
 
-// A buffer for headers that lie beyond the linear part of a frame.
+// A header that lies beyond the linear part of a frame.  Not on the stack, of which all functions have 512 bytes together.
 struct packet_copy {
   __u64 word[PACKET_HEADER_MAX / 8];
 };
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct packet_copy);
+} packet_copies SEC(".maps");
 
-// `size` bytes at `offset` (< 32 KiB) of the frame: in place, or copied where the linear part ends before.
-// NULL beyond the frame.
-static __always_inline void *packet_header(struct xdp_md *ctx, __u32 offset, __u32 size, struct packet_copy *copy)
+// `size` bytes at `offset` (< 32 KiB) of the frame, until the next call: in place, or copied where the linear part ends
+// before.  NULL beyond the frame.
+static __always_inline void *packet_header(struct xdp_md *ctx, __u32 offset, __u32 size)
 {
   void *data_end = (void *)(long)ctx->data_end;
   void *header = (void *)(long)ctx->data + (offset & 0x7fff);
   if (header + size <= data_end)
     return header;
-  if (PACKET_FRAGS && !bpf_xdp_load_bytes(ctx, offset & 0x7fff, copy, size))
-    return copy;
-  return 0;
+  if (!PACKET_FRAGS)
+    return 0;
+  __u32 zero = 0;
+  void *copy = bpf_map_lookup_elem(&packet_copies, &zero);
+  return copy && !bpf_xdp_load_bytes(ctx, offset & 0x7fff, copy, size) ? copy : 0;
 }
 
 // The frame's length, bytes.  A function call: for packets that need it.
@@ -68,11 +77,10 @@ static __always_inline int packet_holds(struct xdp_md *ctx, struct ps_packet *p,
 // The transport header at d->transport.
 static __always_inline enum ps_reason packet_transport(struct xdp_md *ctx, struct ps_datagram *d)
 {
-  struct packet_copy copy;
   const __u32 at = d->transport;
   const __u32 room = d->end - at;
   if (d->protocol == IPPROTO_TCP) {
-    const __be16 *h = packet_header(ctx, at, 14, &copy);
+    const __be16 *h = packet_header(ctx, at, 14);
     if (room < 20 || !h)
       return PS_REASON_MALFORMED;
     const __u32 header_length = ((const __u8 *)h)[12] >> 4 << 2;
@@ -83,7 +91,7 @@ static __always_inline enum ps_reason packet_transport(struct xdp_md *ctx, struc
     d->tcp_flags = ((const __u8 *)h)[13];
     d->flags |= PS_PORTS;
   } else if (d->protocol == IPPROTO_UDP) {
-    const __be16 *h = packet_header(ctx, at, 8, &copy);
+    const __be16 *h = packet_header(ctx, at, 8);
     if (room < 8 || !h)
       return PS_REASON_MALFORMED;
     const __u32 length = bpf_ntohs(h[2]);
@@ -93,7 +101,7 @@ static __always_inline enum ps_reason packet_transport(struct xdp_md *ctx, struc
     d->port[PS_DESTINATION] = bpf_ntohs(h[1]);
     d->flags |= PS_PORTS;
   } else if (d->protocol == (d->flags & PS_IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6)) {
-    const __u8 *h = packet_header(ctx, at, 8, &copy);
+    const __u8 *h = packet_header(ctx, at, 8);
     if (room < 8 || !h)
       return PS_REASON_MALFORMED;
     d->icmp_type = h[0];
@@ -128,8 +136,7 @@ static __always_inline enum ps_reason packet_fragment(struct ps_datagram *d, __u
 static __always_inline enum ps_reason packet_ipv4(struct xdp_md *ctx, struct ps_packet *p, __u32 at, int quoted)
 {
   struct ps_datagram *d = quoted ? &p->quoted : &p->outer;
-  struct packet_copy copy;
-  const struct iphdr *ip = packet_header(ctx, at, sizeof *ip, &copy);
+  const struct iphdr *ip = packet_header(ctx, at, sizeof *ip);
   if (!ip)
     return PS_REASON_MALFORMED;
   const __u32 first = *(const __u8 *)ip;
@@ -169,25 +176,25 @@ static __always_inline int packet_is_extension(__u8 header)
 // the packet that an ICMP error quotes.  A function of its own, so that the verifier walks it once.
 __noinline int packet_extensions(struct xdp_md *ctx, __u32 quoted)
 {
-  struct packet_copy copy;
   struct ps_packet *p = packet_scratch();
   if (!p)
     return PS_REASON_MALFORMED;
   struct ps_datagram *d = quoted ? &p->quoted : &p->outer;
-  __u32 at = d->transport;
-  __u8 next = d->protocol;
-  for (int i = 0; i < PACKET_EXTENSIONS && packet_is_extension(next); i++) {
-    const __u8 *h = packet_header(ctx, at, 8, &copy);
+  __u32 turn __attribute__((unused)) = 0;
+  // Where the walk is lies in memory, of which the verifier knows nothing: so it need not walk each turn.
+  p->extensions = 0;
+  while (packet_is_extension(d->protocol) && p->extensions++ < PACKET_EXTENSIONS) {
+    LOOP_TURN(turn, PACKET_EXTENSIONS, out);
+    __u32 at = d->transport;
+    const __u8 *h = packet_header(ctx, at, 8);
     if (!h || at + 8 > d->end)
       return PS_REASON_MALFORMED;
-    const __u8 header = next;
-    next = h[0];
+    const __u8 header = d->protocol;
+    d->protocol = h[0];
     if (header == IPPROTO_FRAGMENT) {
       const __u32 fragment = bpf_ntohs(*(const __be16 *)(h + 2));
-      at += 8;
-      d->protocol = next;
-      d->transport = at;
       const __u32 id = *(const __u32 *)(h + 4);
+      d->transport = at + 8;
       if (packet_fragment(d, fragment >> 3, fragment & 1, id))
         return PS_REASON_MALFORMED;
       if (d->flags & PS_LATER_FRAGMENT)
@@ -197,18 +204,17 @@ __noinline int packet_extensions(struct xdp_md *ctx, __u32 quoted)
       at += header == IPPROTO_AH ? (h[1] + 2) << 2 : (h[1] + 1) << 3;
       if (at > d->end)
         return PS_REASON_MALFORMED;
+      d->transport = at;
     }
   }
-  d->protocol = next;
-  d->transport = at;
-  return packet_is_extension(next) ? PS_REASON_MALFORMED : PS_REASON_NONE;
+out:
+  return packet_is_extension(d->protocol) ? PS_REASON_MALFORMED : PS_REASON_NONE;
 }
 
 static __always_inline enum ps_reason packet_ipv6(struct xdp_md *ctx, struct ps_packet *p, __u32 at, int quoted)
 {
   struct ps_datagram *d = quoted ? &p->quoted : &p->outer;
-  struct packet_copy copy;
-  const struct packet_ipv6 *ip = packet_header(ctx, at, sizeof *ip, &copy);
+  const struct packet_ipv6 *ip = packet_header(ctx, at, sizeof *ip);
   if (!ip)
     return PS_REASON_MALFORMED;
   __u32 end = at + sizeof *ip + bpf_ntohs(ip->payload_length);
@@ -253,8 +259,7 @@ static __always_inline enum ps_reason packet_datagram(struct xdp_md *ctx, struct
 // The type that an IP header at `at` claims to be; 0 if it is none.
 static __always_inline __be16 packet_ip_version(struct xdp_md *ctx, __u32 at)
 {
-  struct packet_copy copy;
-  const __u8 *first = packet_header(ctx, at, 1, &copy);
+  const __u8 *first = packet_header(ctx, at, 1);
   if (!first)
     return 0;
   return *first >> 4 == 4 ? bpf_htons(ETH_P_IP) : *first >> 4 == 6 ? bpf_htons(ETH_P_IPV6) : 0;
@@ -264,7 +269,6 @@ static __always_inline __be16 packet_ip_version(struct xdp_md *ctx, __u32 at)
 // the linear part where that holds the datagram: what lies beyond can only be padding, and to ask costs a call.
 static __always_inline enum ps_reason packet_parse(struct xdp_md *ctx, struct ps_packet *p)
 {
-  struct packet_copy copy;
   __u32 at = 0;
   __be16 type;
   p->length = ctx->data_end - ctx->data;
@@ -272,7 +276,7 @@ static __always_inline enum ps_reason packet_parse(struct xdp_md *ctx, struct ps
   if (core_const.no_ethernet) {
     type = packet_ip_version(ctx, 0);
   } else {
-    const __be16 *h = packet_header(ctx, 12, 2, &copy);
+    const __be16 *h = packet_header(ctx, 12, 2);
     if (!h)
       return PS_REASON_MALFORMED;
     type = *h;
@@ -280,7 +284,7 @@ static __always_inline enum ps_reason packet_parse(struct xdp_md *ctx, struct ps
     for (int i = 0; i < 2; i++) {
       if (type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD))
         break;
-      h = packet_header(ctx, at, 4, &copy);
+      h = packet_header(ctx, at, 4);
       if (!h)
         return PS_REASON_MALFORMED;
       p->vlan[i] = bpf_ntohs(h[0]);

@@ -14,8 +14,7 @@ static __always_inline enum ps_reason packet_quoted_transport(struct xdp_md *ctx
     return PS_REASON_NONE;
   if (!ports && d->protocol != (d->flags & PS_IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
     return PS_REASON_NONE;
-  struct packet_copy copy;
-  const __be16 *h = packet_header(ctx, d->transport, 8, &copy);
+  const __be16 *h = packet_header(ctx, d->transport, 8);
   if (d->end - d->transport < 8 || !h)
     return PS_REASON_MALFORMED;
   if (ports) {

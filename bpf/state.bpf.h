@@ -7,6 +7,7 @@
 #include "bpf/counters.h"
 #include "bpf/hook.h"
 #include "bpf/packet.h"
+#include "bpf/trace.h"
 
 const volatile struct ps_core_const core_const;
 const volatile struct ps_hook_const hook_const;
@@ -60,37 +61,79 @@ static __always_inline __u64 clock_now(void)
   return world ? world->now : 0;
 }
 
+// May this program change state?  Every stage asks before it writes to a map that outlives the packet.
+static __always_inline int writes(void)
+{
+  return !core_const.no_write;
+}
+
+static __always_inline struct ps_trace *trace_of(enum ps_trace_level level)
+{
+  __u32 zero = 0;
+  return core_const.trace >= level ? bpf_map_lookup_elem(&trace, &zero) : 0;
+}
+
 static __always_inline void trace_begin(void)
 {
-  if (!core_const.trace)
-    return;
-  __u32 zero = 0;
-  struct ps_trace *t = bpf_map_lookup_elem(&trace, &zero);
+  struct ps_trace *t = trace_of(PS_TRACE_EXITS);
   if (t)
-    t->count = 0;
+    t->slots = t->events = 0;
+}
+
+// Tells what a stage found out; what the values mean is said in bpf/trace.def.
+static __always_inline void trace_event(enum ps_trace_kind kind, __u32 a, __u32 b, __u32 c)
+{
+  struct ps_trace *t = trace_of(PS_TRACE_EVENTS);
+  if (!t)
+    return;
+  const __u32 at = t->events++;
+  if (at >= PS_TRACE_EVENTS_MAX)
+    return;
+  struct ps_trace_event *event = &t->event[at & (PS_TRACE_EVENTS_MAX - 1)];
+  event->kind = kind;
+  event->value[0] = a;
+  event->value[1] = b;
+  event->value[2] = c;
+}
+
+// Tells the packet as it is known now.
+static __always_inline void trace_packet(const struct ps_packet *p)
+{
+  struct ps_trace *t = trace_of(PS_TRACE_EVENTS);
+  if (t)
+    t->packet = *p;
 }
 
 static __always_inline void trace_slot(__u32 slot)
 {
-  if (!core_const.trace)
-    return;
-  __u32 zero = 0;
-  struct ps_trace *t = bpf_map_lookup_elem(&trace, &zero);
+  struct ps_trace *t = trace_of(PS_TRACE_EXITS);
   if (!t)
     return;
-  const __u32 at = t->count;
-  if (at < PS_TRACE_SLOTS) {
-    t->slots[at] = slot;
-    t->count = at + 1;
-  } else {
-    t->slots[PS_TRACE_SLOTS - 1] = slot;
-  }
+  if (t->slots < PS_TRACE_SLOTS_MAX)
+    t->slot[t->slots & (PS_TRACE_SLOTS_MAX - 1)] = slot;
+  t->slots++;
+  t->decided = slot;
+  trace_event(PS_TRACE_EXIT, slot, 0, 0);
+}
+
+// Explain asks for matches behind the first: is policy number `policy` of the hook left out, and which entry begins it?
+static __always_inline int trace_leaves_out(__u32 policy)
+{
+  __u32 zero = 0;
+  const struct ps_replay *world = core_const.trace >= PS_TRACE_EVENTS ? bpf_map_lookup_elem(&replay, &zero) : 0;
+  return world && policy < world->from_policy;
+}
+static __always_inline __u32 trace_from_entry(__u32 policy)
+{
+  __u32 zero = 0;
+  const struct ps_replay *world = core_const.trace >= PS_TRACE_EVENTS ? bpf_map_lookup_elem(&replay, &zero) : 0;
+  return world && policy == world->from_policy ? world->from_entry : 0;
 }
 
 // Counts one frame of `length` bytes in `slot` of this CPU's lane.  No atomics: the lane has no other writer.
 static __always_inline void count(__u32 slot, __u32 length)
 {
-  if (!core_const.no_write) {
+  if (writes()) {
     __u32 at = bpf_get_smp_processor_id() * core_const.counter_stride + slot;
     struct ps_counter *counter = bpf_map_lookup_elem(&counters, &at);
     if (counter) {

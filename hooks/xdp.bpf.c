@@ -10,7 +10,9 @@ int penstock_xdp(struct xdp_md *ctx)
   if (!p)
     return PS_ABORTED;
   trace_begin();
-  switch (packet_parse(ctx, p)) {
+  const enum ps_reason parsed = packet_parse(ctx, p);
+  trace_packet(p);
+  switch (parsed) {
   case PS_REASON_MALFORMED:
     count(hook_const.slot_malformed, packet_length(ctx));
     return hook_const.malformed;
@@ -20,8 +22,11 @@ int penstock_xdp(struct xdp_md *ctx)
   default:
     break;
   }
-  if (core_const.quotes && p->outer.flags & PS_QUOTES)
+  if (core_const.quotes && p->outer.flags & PS_QUOTES) {
     packet_quoted(ctx);
+    trace_packet(p);
+    trace_event(PS_TRACE_QUOTE, 0, 0, 0);
+  }
   if (policy_const.count)
     return policy_stage(ctx, p);
   count(hook_const.slot_no_policy, p->length);

@@ -12,11 +12,11 @@
 #include "app/cli/change.h"
 #include "app/config.h"
 #include "core/config/duration.h"
-#include "core/config/reader.h"
 #include "core/config/types.h"
 #include "features/sets/element_stream.h"
 #include "features/sets/elements.h"
 #include "features/sets/live_hits.h"
+#include "features/sets/place.h"
 
 namespace penstock {
 namespace {
@@ -32,11 +32,10 @@ Failure usage(std::string message, std::string hint = {}) {
 }
 
 // The set as the revision's own copy of the file says it.
-Result<Set> file_part(const Instance& instance, const LiveSet& set) {
-  const Revisions revisions(instance);
-  TRY_ASSIGN(const Revision revision, revisions.read(set.revision));
-  TRY_ASSIGN(std::string text, read_text(revisions.file(set.revision)));
-  TRY_ASSIGN(Config config, load_config_text(revision.source, std::move(text), revisions.directory(set.revision) + "/sets"));
+Result<Set> file_part(const Instance& instance, const LiveSet& set, std::string* text = nullptr) {
+  TRY_ASSIGN(const Revision revision, Revisions(instance).read(set.revision));
+  TRY_ASSIGN(Config config, config_of(instance, revision));
+  if (text) *text = std::move(config.text);
   for (Set& s : config.sets)
     if (s.name == set.name) return std::move(s);
   return fail(fmt::format("revision {} does not name the set `{}`", set.revision, set.name));
@@ -92,54 +91,13 @@ std::vector<RunTimeElement> merge(const std::vector<RunTimeElement>& had, const 
   return out;
 }
 
-const Node* entry(const Node* map, std::string_view key) {
-  if (!map || map->kind != Node::Kind::map) return nullptr;
-  for (size_t i = 0; i < map->entries(); ++i)
-    if (map->key(i).text == key) return &map->value(i);
-  return nullptr;
-}
-
-// Where a set that stands in the configuration itself names this prefix; the set where that cannot be told.
-Location inline_place(const Instance& instance, const LiveSet& set, const Set& part, const Prefix& prefix) {
-  const auto text = read_text(Revisions(instance).file(set.revision));
-  if (!text) return part.at;
-  const auto document = parse_document(part.at.file, *text);
-  if (!document) return part.at;
-  const Node* list = entry(entry(entry(&document->root, "sets"), set.name), "prefixes");
-  if (!list || list->kind != Node::Kind::list) return part.at;
-  for (const Node& item : list->items)
-    if (const auto parsed = parse_prefix(item.text); parsed.error == PrefixError::none && parsed.prefix == prefix) return document->at(item);
-  return part.at;
-}
-
-// Where the file says this prefix: the line of the set's file, or the place in the configuration.
-Location place_of(const Instance& instance, const LiveSet& set, const Set& file, const Prefix& prefix) {
-  if (file.file.empty()) return inline_place(instance, set, file, prefix);
-  std::FILE* in = std::fopen(Revisions(instance).set_file(set.revision, set.name).c_str(), "r");
-  Location at{file.file, 0, 0};
-  char* line = nullptr;
-  size_t size = 0;
-  for (uint32_t number = 1; in && getline(&line, &size, in) > 0; ++number) {
-    std::string_view text(line);
-    text = text.substr(0, text.find('#'));
-    while (!text.empty() && text.find_last_of(" \t\r\n") == text.size() - 1) text.remove_suffix(1);
-    text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
-    if (const auto parsed = parse_prefix(text); parsed.error == PrefixError::none && parsed.prefix == prefix) {
-      at.line = number;
-      break;
-    }
-  }
-  std::free(line);
-  if (in) std::fclose(in);
-  return at;
-}
-
 Failure missing(const Instance& instance, const LiveSet& set, const std::vector<Prefix>& prefixes) {
   const Prefix& first = prefixes.front();
   Diagnostic d{fmt::format("{} is no run-time element of the set `{}`", first.text(), set.name)};
-  if (const auto file = file_part(instance, set); file && std::ranges::binary_search(file->prefixes, first)) {
+  std::string text;
+  if (const auto file = file_part(instance, set, &text); file && std::ranges::binary_search(file->prefixes, first)) {
     d.message = fmt::format("{} is an element of the file, not of run time", first.text());
-    const std::string at = place_of(instance, set, *file, first).text();
+    const std::string at = place_of(*file, first, text).text();
     d.hint = fmt::format("take it out at {} and apply", at);
   } else {
     d.hint = fmt::format("`penstock set list {}` shows the elements", set.name);

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "core/config/duration.h"
+
 namespace penstock {
 
 std::string plural(std::string_view noun) {
@@ -119,6 +121,16 @@ Type<uint32_t> number_type(uint32_t least, uint32_t most) {
             uint64_t value = 0;
             if (!expect_scalar(d, node, "a number") || !decode_number(d, node, node.text, least, most, value)) return false;
             out = static_cast<uint32_t>(value);
+            return true;
+          }};
+}
+
+Type<std::chrono::milliseconds> duration_type() {
+  return {{"duration", {{"type", "string"}, {"pattern", "^([0-9]+(d|h|ms|m|s))+$"}}}, [](Decoder& d, const Node& node, std::chrono::milliseconds& out) {
+            if (!expect_scalar(d, node, "a duration")) return false;
+            const auto parsed = parse_duration(node.text);
+            if (!parsed) return d.error(node, fmt::format("`{}` is no duration", node.text), "write it like 10ms, 5s or 1h30m");
+            out = *parsed;
             return true;
           }};
 }

@@ -28,6 +28,7 @@ Type<std::string> name_type(std::string what);
 Type<std::string> reference_type(std::string kind);  // the name of something that another part of the file defines
 Type<bool> yes_no_type();                            // yes | no | true | false
 Type<uint32_t> number_type(uint32_t least, uint32_t most);
+Type<std::chrono::milliseconds> duration_type();           // 10ms, 5s, 1h30m
 Type<Prefix> prefix_type();
 Type<Address> address_type();
 

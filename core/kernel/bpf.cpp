@@ -78,6 +78,28 @@ Result<Fd> program_by_id(uint32_t id) {
   return Fd(fd);
 }
 
+Result<bool> same_program(int one, int other) {
+  TRY_ASSIGN(const bpf_prog_info a, program_info(one));
+  TRY_ASSIGN(const bpf_prog_info b, program_info(other));
+  return std::memcmp(a.tag, b.tag, sizeof a.tag) == 0;  // a digest of what was loaded, before the verifier changed it
+}
+
+Result<std::vector<Fd>> program_maps(int program) {
+  TRY_ASSIGN(const bpf_prog_info counts, program_info(program));
+  std::vector<uint32_t> ids(counts.nr_map_ids);
+  bpf_prog_info info{};
+  info.nr_map_ids = counts.nr_map_ids;
+  info.map_ids = reinterpret_cast<uint64_t>(ids.data());
+  __u32 size = sizeof info;
+  if (bpf_obj_get_info_by_fd(program, &info, &size) < 0) return fail_errno("cannot query the maps of a program", errno);
+  std::vector<Fd> out;
+  for (const uint32_t id : ids) {
+    out.emplace_back(bpf_map_get_fd_by_id(id));
+    if (!out.back()) return fail_errno(fmt::format("cannot open map {}", id), errno);
+  }
+  return out;
+}
+
 Result<Mapping> map_memory(int map) {
   TRY_ASSIGN(const bpf_map_info info, map_info(map));
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));

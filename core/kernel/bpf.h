@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "core/base/bytes.h"
 #include "core/base/fd.h"
@@ -31,6 +32,9 @@ Result<> map_delete(int map, const void* key);                 // no error where
 Result<bpf_map_info> map_info(int map);
 Result<bpf_prog_info> program_info(int program);
 Result<Fd> program_by_id(uint32_t id);
+// Do both consist of the same instructions, whatever their constants and maps?
+Result<bool> same_program(int one, int other);
+Result<std::vector<Fd>> program_maps(int program);             // every map that it refers to
 
 // All of an array made with BPF_F_MMAPABLE.  Element i lies at i * round_up(value_size, 8).
 Result<Mapping> map_memory(int map);

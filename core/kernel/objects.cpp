@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <iterator>
 #include <span>
@@ -153,30 +154,72 @@ Result<Object> Object::open(const std::string& name, Level level) {
   return fail(fmt::format("there is no program {} at level {} in this binary", name, level_name(level)));
 }
 
-Result<> Object::constant(const std::string& symbol, const Bytes& value) {
-  const btf* types = bpf_object__btf(object_.get());
+namespace {
+
+// .rodata as the object brings it, and the place of each variable in it.
+struct Rodata {
+  char* data = nullptr;
+  size_t size = 0;
+  struct Variable {
+    std::string symbol;
+    size_t offset, size;
+  };
+  std::vector<Variable> variables;
+};
+
+bool ends_with_rodata(std::string_view name) { return name.ends_with(".rodata"); }
+
+Rodata rodata_of(bpf_object* object) {
+  Rodata out;
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, object) {
+    if (!ends_with_rodata(bpf_map__name(map))) continue;
+    out.data = static_cast<char*>(const_cast<void*>(bpf_map__initial_value(map, &out.size)));
+    break;
+  }
+  const btf* types = bpf_object__btf(object);
   const int section = types ? btf__find_by_name_kind(types, ".rodata", BTF_KIND_DATASEC) : -1;
-  if (section >= 0) {
-    const btf_type* data = btf__type_by_id(types, static_cast<__u32>(section));
-    const btf_var_secinfo* variable = btf_var_secinfos(data);
-    for (int i = 0; i < btf_vlen(data); ++i, ++variable) {
-      const btf_type* type = btf__type_by_id(types, variable->type);
-      if (symbol != btf__name_by_offset(types, type->name_off)) continue;
-      if (variable->size != value.size())
-        return fail(fmt::format("constant {} of {} has {} bytes, not {}", symbol, name_, variable->size, value.size()));
-      bpf_map* map = nullptr;
-      bpf_object__for_each_map(map, object_.get()) {
-        const std::string map_name = bpf_map__name(map);
-        if (map_name.size() < 7 || map_name.substr(map_name.size() - 7) != ".rodata") continue;
-        size_t size = 0;
-        auto* memory = static_cast<char*>(const_cast<void*>(bpf_map__initial_value(map, &size)));
-        if (!memory || variable->offset + value.size() > size) break;
-        std::memcpy(memory + variable->offset, value.data(), value.size());
-        return {};
-      }
-    }
+  if (!out.data || section < 0) return out;
+  const btf_type* data = btf__type_by_id(types, static_cast<__u32>(section));
+  const btf_var_secinfo* variable = btf_var_secinfos(data);
+  for (int i = 0; i < btf_vlen(data); ++i, ++variable) {
+    const btf_type* type = btf__type_by_id(types, variable->type);
+    if (variable->offset + size_t{variable->size} <= out.size)
+      out.variables.push_back({btf__name_by_offset(types, type->name_off), variable->offset, variable->size});
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<> Object::constant(const std::string& symbol, const Bytes& value) {
+  const Rodata rodata = rodata_of(object_.get());
+  for (const Rodata::Variable& v : rodata.variables) {
+    if (v.symbol != symbol) continue;
+    if (v.size != value.size()) return fail(fmt::format("constant {} of {} has {} bytes, not {}", symbol, name_, v.size, value.size()));
+    std::memcpy(rodata.data + v.offset, value.data(), value.size());
+    return {};
   }
   return fail(fmt::format("the program {} has no constant {}", name_, symbol));
+}
+
+Result<std::map<std::string, Bytes>> Object::constants_of(int program) const {
+  const Rodata rodata = rodata_of(object_.get());
+  TRY_ASSIGN(const std::vector<Fd> maps, program_maps(program));
+  for (const Fd& map : maps) {
+    TRY_ASSIGN(const bpf_map_info info, map_info(map.get()));
+    if (!ends_with_rodata(info.name)) continue;
+    if (info.value_size != rodata.size)
+      return fail(fmt::format("the program {} that runs has {} bytes of constants, not {}: another version of penstock loaded it", name_, info.value_size, rodata.size), "apply again");
+    Bytes value(info.value_size);
+    const uint32_t zero = 0;
+    if (bpf_map_lookup_elem(map.get(), &zero, value.data()) < 0) return fail_errno("cannot read the constants of a program", errno);
+    std::map<std::string, Bytes> out;
+    for (const Rodata::Variable& v : rodata.variables)
+      out[v.symbol] = Bytes(value.begin() + static_cast<std::ptrdiff_t>(v.offset), value.begin() + static_cast<std::ptrdiff_t>(v.offset + v.size));
+    return out;
+  }
+  return fail(fmt::format("the program {} that runs has no constants", name_));
 }
 
 bool Object::has_map(const std::string& name) const { return bpf_object__find_map_by_name(object_.get(), name.c_str()) != nullptr; }
@@ -214,17 +257,21 @@ Result<> Object::leave_out(const std::string& name) {
 
 Result<> Object::load() {
   if (level_ == Level::basic) {
-    TRY_ASSIGN(const ps_clock_const clock, measure_clock());
+    static const Result<ps_clock_const> measured = measure_clock();  // once: all gates must agree on what time it is
+    TRY_ASSIGN(const ps_clock_const clock, measured);
     TRY(constant("clock_const", bytes_of(clock)));
   }
   bpf_program* program = nullptr;
+  const char* strict = std::getenv("PENSTOCK_STRICT_ALIGNMENT");
   bpf_object__for_each_program(program, object_.get()) {
+    if (strict && name_ == strict) bpf_program__set_flags(program, bpf_program__flags(program) | BPF_F_STRICT_ALIGNMENT);
     if (frags_) bpf_program__set_flags(program, bpf_program__flags(program) | BPF_F_XDP_HAS_FRAGS);
   }
   last_warning.clear();
   const int error = bpf_object__load(object_.get());
   if (error == 0) return {};
-  Diagnostic d{fmt::format("the kernel refuses the program {}: {}", name_, std::strerror(-error))};
+  // ENOSPC: its words were longer than our buffer, which keeps their end; the reason stands there.
+  Diagnostic d{fmt::format("the kernel refuses the program {}: {}", name_, error == -ENOSPC ? "see its last words" : std::strerror(-error))};
   d.detail = last_lines(log_->c_str(), 12);
   if (d.detail.empty() && !last_warning.empty()) d.detail.push_back(last_warning);
   if (error == -EPERM) d.hint = "penstock needs root (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON)";

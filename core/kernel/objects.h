@@ -28,6 +28,9 @@ class Object {
 
   // Before load().  Sets a variable of .rodata; a symbol that the object lacks, or of another size, is an error.
   Result<> constant(const std::string& symbol, const Bytes& value);
+  // The variables in the .rodata of a program that was loaded from this object, by symbol.  An error where its size is not
+  // that of this object: another version of penstock loaded it.
+  Result<std::map<std::string, Bytes>> constants_of(int program) const;
   bool has_map(const std::string& name) const;
   Result<MapSpec> map_spec(const std::string& name) const;
   Result<> reuse(const std::string& map, int fd);           // use this map in the place of one's own
@@ -39,7 +42,8 @@ class Object {
   bool frags() const { return frags_; }
   void without_frags() { frags_ = false; }
 
-  // An error carries the kernel's words: the last lines of the verifier's log.
+  // An error carries the kernel's words: the last lines of the verifier's log.  Tests name an object in
+  // PENSTOCK_STRICT_ALIGNMENT that the verifier is then asked to judge as on a machine without unaligned loads.
   Result<> load();
 
   // After load(); the object owns the descriptors.

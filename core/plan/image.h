@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/base/bytes.h"
+#include "core/net/address.h"
 #include "core/plan/slots.h"
 
 namespace penstock {
@@ -15,7 +16,7 @@ struct TableImage {
   std::string map;         // its name in the object, "policy_rules"
   uint32_t value_size = 0;
   Bytes data;
-  std::string structure;   // what `status` says of it: "bitmap, 41 MiB"; may be empty
+  std::string structure;   // what `status` says of it: "blocks, 41 MiB"; may be empty
   bool state = false;      // it records what happened, not what the file says: a difference is no change
 };
 
@@ -35,7 +36,7 @@ struct SetImage {
   std::string name;
   uint32_t index = 0;       // in the table `sets`
   bool counters = false;
-  std::string structure;    // "bitmap, 8.1 MiB" for status
+  std::string structure;    // "blocks, 4.1 MiB" for status
   size_t elements = 0;
   uint32_t number = 0;      // stable: the index of its run-time elements in maps that outlive generations
 };
@@ -52,6 +53,7 @@ struct Image {
   std::vector<TableImage> tables;  // the programs of all hooks share them
   std::map<std::string, uint32_t> sizes;  // entries of maps that are no tables, where they have to be made; 0: left out, nothing uses it
   std::vector<SetImage> sets;
+  std::map<uint32_t, std::vector<Prefix>> lists;  // nameless sets, by index in the table `sets`: prefixes that rules list
   std::vector<Slot> slots;         // every exit of these programs, SlotTable::used()
   uint32_t slot_end = 0;
   std::map<std::string, Part> parts;

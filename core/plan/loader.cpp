@@ -34,6 +34,12 @@ Result<> fill(int map, const TableImage& table) {
 
 }  // namespace
 
+Result<bool> is_scratch(const std::string& name, int map) {
+  if (name == "trace" || name == "replay") return true;
+  TRY_ASSIGN(const bpf_map_info info, map_info(map));
+  return info.type == BPF_MAP_TYPE_PERCPU_ARRAY && info.max_entries == 1;
+}
+
 unsigned counter_lanes() {
   static const int cpus = std::max(1, libbpf_num_possible_cpus());
   return static_cast<unsigned>(cpus) + 1;

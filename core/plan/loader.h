@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bpf/counters.h"
+#include "bpf/trace.h"
 #include "core/kernel/objects.h"
 #include "core/plan/image.h"
 
@@ -27,6 +28,10 @@ struct Loaded {
 // Every hook's program shares the tables, which the first one creates in the image's size and which are filled before
 // this returns.  An error names the hook and carries the kernel's words.
 Result<Loaded> load_image(const Image& image, const LoadOptions& options);
+
+// Does the map hold what one packet needs and nothing that outlives it?  Such a map belongs to its program alone: `trace`,
+// `replay`, and scratch memory (a per-CPU array of one entry).
+Result<bool> is_scratch(const std::string& name, int map);
 
 // Lanes of the counters on this machine: one for each possible CPU and one for user space.
 unsigned counter_lanes();

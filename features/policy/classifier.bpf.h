@@ -6,10 +6,12 @@
 #ifndef __cplusplus  // tests compile this for their own machine, with maps of their own
 #include "bpf/state.bpf.h"
 #include "features/policy/extra.bpf.h"
-#define CLASS_GOES_ON (policy_const.then & PS_THEN_GO_ON)
+// May a search begin behind an earlier match?
+#define CLASS_GOES_ON (policy_const.then & PS_THEN_GO_ON || core_const.trace >= PS_TRACE_EVENTS)
 #else
 #define CLASS_GOES_ON 1
 #endif
+#include "bpf/loop.bpf.h"
 #include "features/policy/classifier_tables.h"
 
 #ifdef __clang__
@@ -87,8 +89,10 @@ static __always_inline __u32 class_vector(__u32 base, const struct ps_class_fiel
   if (!line)
     return 0;
   __u32 value = ((const __u32 *)line)[index & 15];
+  __u32 turn __attribute__((unused)) = 0;
   CLASS_ROLLED
-  for (int i = 0; i < PS_NODE_DEPTH && value & PS_ROOT_NODE; i++) {
+  while (value & PS_ROOT_NODE) {
+    LOOP_TURN(turn, PS_NODE_DEPTH, out);
     const struct ps_line *node = class_line(base + (value & ~PS_ROOT_NODE));
     if (!node)
       return 0;
@@ -98,6 +102,7 @@ static __always_inline __u32 class_vector(__u32 base, const struct ps_class_fiel
     const __u32 page = ((const __u16 *)node)[31];
     value = next & PS_NODE_CHILD ? PS_ROOT_NODE | ((head >> 7) + (next & ~PS_NODE_CHILD)) : page * PS_CLASS_PAGE + next;
   }
+out:
   return field->vectors + value;
 }
 
@@ -174,11 +179,14 @@ static __always_inline int class_matches(const struct ps_class_entry *e, const s
 __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end);
 
 // Goes on with a walk.  Returns 1 when it is finished, 0 when the steps are used up.
-static __always_inline int class_steps(struct xdp_md *ctx, const struct ps_classifier *c, const struct ps_datagram *d,
+static __always_inline int class_steps(struct xdp_md *ctx, const struct ps_classifier *c, const struct ps_packet *p,
                                        struct class_walk *walk)
 {
+  const struct ps_datagram *d = &p->outer;
+  __u32 turn __attribute__((unused)) = 0;
   CLASS_ROLLED
-  for (int i = 0; i < CLASS_STEPS; i++) {
+  for (;;) {
+    LOOP_TURN(turn, CLASS_STEPS, out);
     if (!walk->at) {
       if (!walk->candidates[0]) {
         if (!(walk->candidates[1] | walk->candidates[2] | walk->candidates[3]))
@@ -214,6 +222,7 @@ static __always_inline int class_steps(struct xdp_md *ctx, const struct ps_class
     walk->found = c->base + walk->at;
     walk->at = c->zero;
   }
+out:
   return 0;
 }
 
@@ -239,7 +248,7 @@ __noinline __u32 class_first(struct xdp_md *ctx, __u32 index, __u32 least)
     class_restrict(c, PS_CLASS_SOURCE_PORT, 0, d->port[PS_SOURCE], &walk);
     class_restrict(c, PS_CLASS_SERVICE, 0, d->protocol | (d->flags & PS_PORTS ? PS_SERVICE_PORTS : 0), &walk);
   }
-  if (class_steps(ctx, c, d, &walk))
+  if (class_steps(ctx, c, p, &walk))
     return walk.found;
   __u32 zero = 0;
   struct class_walk *kept = (struct class_walk *)bpf_map_lookup_elem(&class_walks, &zero);
@@ -258,7 +267,7 @@ __noinline __u32 class_more(struct xdp_md *ctx, __u32 index)
   if (!p || !c || !kept)
     return CLASS_NONE;
   struct class_walk walk = *kept;
-  if (class_steps(ctx, c, &p->outer, &walk))
+  if (class_steps(ctx, c, p, &walk))
     return walk.found;
   *kept = walk;
   return CLASS_MORE;

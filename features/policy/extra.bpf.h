@@ -23,10 +23,9 @@ static __always_inline __u32 policy_fragment_state(const struct ps_datagram *d)
 // Is `mac` the source's?  No Ethernet header has none.
 static __always_inline int policy_source_mac(struct xdp_md *ctx, const __u8 *mac)
 {
-  struct packet_copy copy;
   if (core_const.no_ethernet)
     return 0;
-  const __u8 *h = packet_header(ctx, ETH_ALEN, ETH_ALEN, &copy);
+  const __u8 *h = packet_header(ctx, ETH_ALEN, ETH_ALEN);
   if (!h)
     return 0;
   __u32 differs = 0;

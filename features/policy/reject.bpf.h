@@ -16,10 +16,11 @@ struct {
   __type(value, struct ps_reject);
 } policy_rejects SEC(".maps");
 
-// The time at which this CPU's answers would be at their rate.  The loader leaves it out where no rule rejects.
+// By CPU, the time at which its answers would be at their rate.  The loader leaves it out where no rule rejects.
 struct {
-  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-  __uint(max_entries, 1);
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, PS_REJECT_LANES);
   __type(key, __u32);
   __type(value, __u64);
 } policy_reject_rate SEC(".maps");
@@ -64,8 +65,8 @@ static __always_inline long reject_store(struct xdp_md *ctx, __u32 offset, void 
 
 static __always_inline int reject_may_write(void)
 {
-  __u32 zero = 0;
-  __u64 *rate = bpf_map_lookup_elem(&policy_reject_rate, &zero);
+  __u32 lane = bpf_get_smp_processor_id() % PS_REJECT_LANES;
+  __u64 *rate = bpf_map_lookup_elem(&policy_reject_rate, &lane);
   if (!rate)
     return 0;
   const __u64 now = clock_now();
@@ -100,8 +101,7 @@ static __always_inline int reject_never(struct xdp_md *ctx, const struct ps_data
     return 1;
   if (core_const.no_ethernet)
     return 0;
-  struct packet_copy copy;
-  const __u8 *to = packet_header(ctx, 0, 1, &copy);
+  const __u8 *to = packet_header(ctx, 0, 1);
   return !to || *to & 1;
 }
 
@@ -169,18 +169,17 @@ struct reject_link {
 // Reads the link header and turns its direction round.  Returns 0 when done.
 static __always_inline long reject_link(struct xdp_md *ctx, const struct ps_packet *p, struct reject_link *link)
 {
-  struct packet_copy copy;
   __builtin_memset(link, 0, sizeof *link);
   if (core_const.no_ethernet)
     return 0;
-  const __u8 *h = packet_header(ctx, 0, ETH_HLEN, &copy);
+  const __u8 *h = packet_header(ctx, 0, ETH_HLEN);
   if (!h)
     return -1;
   __builtin_memcpy(link->mac, h + ETH_ALEN, ETH_ALEN);
   __builtin_memcpy(link->mac + ETH_ALEN, h, ETH_ALEN);
   __builtin_memcpy(&link->type, h + 12, 2);
   for (__u32 i = 0; i < 2 && i < p->vlans; i++) {
-    const __u16 *tag = packet_header(ctx, ETH_HLEN + 4 * i, 4, &copy);
+    const __u16 *tag = packet_header(ctx, ETH_HLEN + 4 * i, 4);
     if (!tag)
       return -1;
     __builtin_memcpy(&link->tag[i], tag, 4);
@@ -202,14 +201,15 @@ static __always_inline long reject_store_link(struct xdp_md *ctx, const struct p
 __noinline int reject_reset(struct xdp_md *ctx)
 {
   const struct ps_packet *p = packet_scratch();
-  struct packet_copy copy;
   struct reject_link link;
   struct reject_ip ip;
   if (!policy_const.rejects || !p)
     return -1;
   const struct ps_datagram *d = &p->outer;
-  const __be32 *h = packet_header(ctx, d->transport, 20, &copy);
-  if (!h || reject_link(ctx, p, &link))
+  if (reject_link(ctx, p, &link))
+    return -1;
+  const __be32 *h = packet_header(ctx, d->transport, 20);
+  if (!h)
     return -1;
   const __u32 header = bpf_ntohl(h[3]) >> 28 << 2;
   const __u32 length = d->end - d->transport - header + !!(d->tcp_flags & 1) + !!(d->tcp_flags & 2);
@@ -237,9 +237,8 @@ __noinline int reject_reset(struct xdp_md *ctx)
 // them would be walked for each way through them.
 __noinline __u32 reject_chunk(struct xdp_md *ctx, __u32 at)
 {
-  struct packet_copy copy;
   __u32 sum = 0;
-  const __u16 *h = packet_header(ctx, at, REJECT_CHUNK, &copy);
+  const __u16 *h = packet_header(ctx, at, REJECT_CHUNK);
   if (!h)
     return 0;
   for (__u32 i = 0; i < REJECT_CHUNK / 2; i++)
@@ -250,16 +249,14 @@ __noinline __u32 reject_chunk(struct xdp_md *ctx, __u32 at)
 // Of two bytes.
 __noinline __u32 reject_pair(struct xdp_md *ctx, __u32 at)
 {
-  struct packet_copy copy;
-  const __u16 *h = packet_header(ctx, at, 2, &copy);
+  const __u16 *h = packet_header(ctx, at, 2);
   return h ? *h : 0;
 }
 
 // Of one byte, the last of an odd number.
 __noinline __u32 reject_last(struct xdp_md *ctx, __u32 at)
 {
-  struct packet_copy copy;
-  const __u8 *h = packet_header(ctx, at, 1, &copy);
+  const __u8 *h = packet_header(ctx, at, 1);
   return h ? bpf_htons(*h << 8) : 0;
 }
 

@@ -1,5 +1,6 @@
 // The stage that judges: each policy of the hook in order, each policy's rules in order, the first match decides.
 #pragma once
+#include "bpf/loop.bpf.h"
 #include "bpf/parse.bpf.h"
 #include "features/policy/classifier.bpf.h"
 #include "features/policy/extra.bpf.h"
@@ -90,8 +91,10 @@ static __noinline int policy_find_socket(struct xdp_md *ctx)
 
 static __always_inline int policy_owned(struct xdp_md *ctx, struct ps_packet *p)
 {
-  if (p->socket == PS_SOCKET_UNKNOWN)
+  if (p->socket == PS_SOCKET_UNKNOWN) {
     p->socket = policy_find_socket(ctx) ? PS_SOCKET_PRESENT : PS_SOCKET_ABSENT;
+    trace_event(PS_TRACE_SOCKET, p->socket == PS_SOCKET_PRESENT, 0, 0);
+  }
   return p->socket == PS_SOCKET_PRESENT;
 }
 
@@ -136,17 +139,6 @@ static __always_inline int policy_is_dhcp_reply(const struct ps_datagram *d)
                             : d->port[PS_SOURCE] == 547 && d->port[PS_DESTINATION] == 546;
 }
 
-// Leaves a loop for `label` when its turns are used up.  With may_goto the kernel counts (to eight million), so its
-// verifier need not walk each turn; clang-14 cannot spell the instruction: 0xe5, the distance in bytes 2 and 3.
-#ifdef PS_LEVEL_may_goto
-#define POLICY_TURN(turn, label) \
-  asm volatile goto("0: .byte 0xe5, 0; .long ((%l[" #label "] - 0b - 8) / 8) & 0xffff; .short 0" : : : : label)
-#else
-#define POLICY_TURN(turn, label) \
-  if ((turn)++ >= POLICY_BLOCK)  \
-  goto label
-#endif
-
 // Counts a match behind which the packet goes on.
 __noinline int policy_pass(__u32 slot, __u32 then)
 {
@@ -165,7 +157,7 @@ __noinline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
     return end;
   __u32 turn __attribute__((unused)) = 0;
   for (; at < end; at++) {
-    POLICY_TURN(turn, out);
+    LOOP_TURN(turn, POLICY_BLOCK, out);
     const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &at);
     if (!rule)
       return end;
@@ -195,26 +187,60 @@ __noinline __u64 policy_walk_blocks(struct xdp_md *ctx, __u32 first, __u32 end)
   return at;
 }
 
-// The same for a list of at most PS_RULES_SHORT entries, part of the program: a call costs more than such a list.
-static __always_inline __u64 policy_walk_short(struct xdp_md *ctx, struct ps_packet *p, __u32 at, __u32 end)
+// Tells explain which entry matched, and the slot that its rule is counted in.
+static __always_inline void policy_trace(__u32 number, __u32 entry, __u32 slot, __u32 verdict)
 {
-  for (int i = 0; i < PS_RULES_SHORT && at < end; i++, at++) {
-    const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &at);
-    if (!rule)
-      return end;
-    if (!policy_matches(ctx, p, rule, 1))
-      continue;
-    if (rule->verdict != PS_RULE_SKIP)
-      return POLICY_MATCHED | at;
-    at += rule->slot;
+  if (core_const.trace < PS_TRACE_EVENTS)
+    return;
+  if (policy_const.rejects && verdict == PS_TX) {
+    const struct ps_reject *slots = bpf_map_lookup_elem(&policy_rejects, &slot);
+    if (slots)
+      slot = slots->answered;
   }
-  return at;
+  trace_event(PS_TRACE_RULE, number, entry, slot);
 }
 
-// From a classifier, the line of the entry that decides or CLASS_NONE; counts those behind which the packet goes on.
-__noinline __u32 policy_classify(struct xdp_md *ctx, __u32 index)
+// The entry of a list of at most PS_RULES_SHORT that matched, or NULL.  Part of the program, and the entries are its
+// constants: a call or a lookup costs more than such a list.
+static __always_inline const struct ps_rule *policy_walk_short(struct xdp_md *ctx, struct ps_packet *p, __u32 number)
 {
-  __u32 least = 0;
+  const volatile struct ps_policy *policy = &policy_const.policy[number];
+  const __u32 least = trace_from_entry(number);
+  for (__u32 at = 0; at < PS_RULES_SHORT && at < policy->rules; at++) {
+    if (at < least)
+      continue;
+    const struct ps_rule *rule = (const struct ps_rule *)&policy->rule[at];
+    asm volatile("" : "+r"(rule));  // clang must not take the zeros of the object for the entry
+    if (!policy_matches(ctx, p, rule, 1))
+      continue;
+    if (rule->verdict != PS_RULE_SKIP) {
+      policy_trace(number, at, rule->slot, rule->verdict);
+      return rule;
+    }
+    at += rule->slot;
+  }
+  return NULL;
+}
+
+// The entry of any list that matched.  Returns 1 when the list was too long to be walked.
+static __always_inline int policy_walk_long(struct xdp_md *ctx, __u32 number, const struct ps_rule **matched)
+{
+  const volatile struct ps_policy *policy = &policy_const.policy[number];
+  const __u32 end = policy->first_rule + policy->rules;
+  const __u64 at = policy_walk_blocks(ctx, policy->first_rule + trace_from_entry(number), end);
+  if (!(at & POLICY_MATCHED))
+    return at < end;
+  const __u32 index = at;
+  *matched = bpf_map_lookup_elem(&policy_rules, &index);
+  if (*matched)
+    policy_trace(number, index - policy->first_rule, (*matched)->slot, (*matched)->verdict);
+  return !*matched;
+}
+
+// From a classifier, the line of the entry from position `least` on that decides, or CLASS_NONE; counts those behind which
+// the packet goes on.
+__noinline __u32 policy_classify(struct xdp_md *ctx, __u32 index, __u32 least)
+{
   CLASS_ROLLED
   for (int i = 0; i <= CLASS_TURNS; i++) {
     const __u32 line = class_find(ctx, index, least);
@@ -234,28 +260,28 @@ struct policy_decision {
   __u64 verdict;   // of ps_rule
 };
 
-// The rule that matches, or the default.
-static __always_inline struct policy_decision policy_decide(struct xdp_md *ctx, struct ps_packet *p, const volatile struct ps_policy *policy)
+// The rule that matches in the hook's policy number `number`, or the default.
+static __always_inline struct policy_decision policy_decide(struct xdp_md *ctx, struct ps_packet *p, __u32 number)
 {
+  const volatile struct ps_policy *policy = &policy_const.policy[number];
+  const __u32 least = trace_from_entry(number);
+  trace_event(PS_TRACE_POLICY, number, 0, 0);
   if (policy_const.classifiers && policy->classified) {
-    const __u32 line = policy_const.then & PS_THEN_GO_ON ? policy_classify(ctx, policy->classifier)
-                                                         : classifier_line(ctx, policy->classifier, 0);
+    const __u32 line = policy_const.then & PS_THEN_GO_ON ? policy_classify(ctx, policy->classifier, least)
+                                                         : classifier_line(ctx, policy->classifier, least);
     const struct ps_class_entry *entry = class_entry(line);
-    if (entry)
+    if (entry) {
+      policy_trace(number, entry->position, entry->slot, entry->verdict);
       return (struct policy_decision){entry->slot, entry->flags, entry->verdict};
+    }
   }
-  const __u32 end = policy->first_rule + policy->rules;
-  const __u64 at = policy_const.short_lists ? policy_walk_short(ctx, p, policy->first_rule, end)
-                                            : policy_walk_blocks(ctx, policy->first_rule, end);
-  if (at & POLICY_MATCHED) {
-    const __u32 matched = at;
-    const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &matched);
-    if (rule)
-      return (struct policy_decision){rule->slot, rule->then, rule->verdict};
+  const struct ps_rule *rule = NULL;
+  if (policy_const.short_lists)
+    rule = policy_walk_short(ctx, p, number);
+  else if (policy_walk_long(ctx, number, &rule))
     return (struct policy_decision){PS_NO_SLOT, 0, PS_ABORTED};
-  }
-  if (at < end)
-    return (struct policy_decision){PS_NO_SLOT, 0, PS_ABORTED};
+  if (rule)
+    return (struct policy_decision){rule->slot, rule->then, rule->verdict};
   const __u32 verdict = policy->default_verdict;
   if (verdict != PS_PASS && policy_is_nd(&p->outer))
     return (struct policy_decision){policy->kept_nd_slot, 0, PS_PASS};
@@ -274,6 +300,7 @@ __noinline int policy_special(struct xdp_md *ctx, __u32 policy, __u32 slot, __u3
   if (policy_const.fragments && p->outer.flags & PS_LATER_FRAGMENT && !(outcome & PS_THEN_FRAGMENT << 8)) {
     const __u64 first = policy_fragment_first(policy);
     if (first >> 32 != PS_CONTINUE) {
+      trace_event(PS_TRACE_FRAGMENT, first, 0, 0);
       slot = first;
       outcome = first >> 32;
     }
@@ -289,10 +316,12 @@ __noinline int policy_special(struct xdp_md *ctx, __u32 policy, __u32 slot, __u3
   return verdict;
 }
 
-// One policy's verdict on the packet: PS_PASS, PS_DROP, PS_AUDIT or PS_TX, counted in the slot that decided.
-static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, const volatile struct ps_policy *policy)
+// The verdict on the packet of the hook's policy number `number`: PS_PASS, PS_DROP, PS_AUDIT or PS_TX, counted in the slot
+// that decided.
+static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, __u32 number)
 {
-  const struct policy_decision d = policy_decide(ctx, p, policy);
+  const volatile struct ps_policy *policy = &policy_const.policy[number];
+  const struct policy_decision d = policy_decide(ctx, p, number);
   if ((policy_const.fragments && policy->fragments && p->outer.flags & (PS_FIRST_FRAGMENT | PS_LATER_FRAGMENT)) ||
       (policy_const.rejects && d.verdict == PS_TX) || (policy_const.then & PS_THEN_COUNTS && d.then & PS_THEN_COUNTS))
     return policy_special(ctx, policy->default_slot, d.slot, (d.then & 0xff) << 8 | d.verdict);
@@ -311,7 +340,7 @@ static __always_inline int policy_stage(struct xdp_md *ctx, struct ps_packet *p)
   }
   int verdict = PS_PASS;
   for (__u32 i = 0; i < PS_POLICIES_MAX && i < policy_const.count; i++) {
-    verdict = policy_judge(ctx, p, &policy_const.policy[i]);
+    verdict = trace_leaves_out(i) ? PS_PASS : policy_judge(ctx, p, i);
     asm volatile("" : "+r"(verdict));  // clang-14 threads known verdicts past the test and reads a slot never written
     if (verdict != PS_PASS && verdict != PS_AUDIT)
       return verdict;

@@ -117,12 +117,14 @@ Result<CompiledSets> compile_sets(const std::vector<SetUse>& used, const std::ve
       image.number = table.number;
       out.sets.push_back(std::move(image));
     }
+    if (index < SET_CONSTANTS) out.constants.table[index] = table;
     tables.push_back(table);
   }
-  if (!tables.empty()) {
-    out.tables.push_back({.map = "sets", .value_size = sizeof(set_table), .data = bytes_of(tables), .structure = fmt::format("{} set{}", tables.size(), tables.size() == 1 ? "" : "s")});
-    out.tables.push_back(std::move(lines));
-  }
+  // Without any set too: a map of the program that is no table of the image would be taken for state that outlives it.
+  const std::string structure = fmt::format("{} set{}", tables.size(), tables.size() == 1 ? "" : "s");
+  if (tables.empty()) tables.emplace_back();
+  out.tables.push_back({.map = "sets", .value_size = sizeof(set_table), .data = bytes_of(tables), .structure = structure});
+  out.tables.push_back(std::move(lines));
   out.tables.push_back({.map = "set_hit_owners", .value_size = sizeof(set_hit_owner), .data = bytes_of(owners), .structure = {}, .state = true});
   out.sizes = {{"set_extra", SET_NUMBERS}, {"set_extra_counts", SET_NUMBERS},
                {"set_hits", std::max<uint32_t>(1, static_cast<uint32_t>(owners.size()) * known.lanes)}};

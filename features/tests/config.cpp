@@ -25,7 +25,8 @@ Keys<Test> keys() {
       .required("packet", string_type("packet"), &Test::packet, {"The packet: protocol, source, `>`, destination, then flags.", "\"tcp 192.0.2.7:4000 > 198.51.100.9:22 syn\""})
       .located(&Test::packet_at)
       .required("on", reference_type("interface"), &Test::on, {"The interface that it arrives on.", "wan"})
-      .optional("times", number_type(1, most_times), &Test::times, "1", {"How often it is sent; the last one is judged.", "6"})
+      .optional("times", number_type(1, most_times), &Test::times, "1", {"How often it is sent; the last one is judged.  Each test begins without anything that packets before it left behind.", "6"})
+      .optional("every", duration_type(), &Test::every, "0s", {"The time between one and the next, by the clock that the programs read.", "10ms"})
       .required("expect", word_type({{"pass", "it goes on to the host"}, {"drop", "it is dropped"}, {"redirect", "it leaves by another interface"}, {"tx", "it leaves by the same interface"}, {"aborted", "the program failed"}}),
                 &Test::expect, {"The verdict.", "drop"})
       .optional("reason", reason_type(), &Test::reason, {"The reason of the verdict.", "rule"})

@@ -1,5 +1,6 @@
 // Generated and mutated packets through generated policies: the bytecode and the model must agree on every exit.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -115,7 +116,8 @@ TEST(Property, BytecodeAndModelAgree) {
     options.quotes = c % 2 == 0;
     if (c % 4 < 2) options.addresses = {Address::v4(0xc0000201), Address{0x20010db8ull << 32, 1}};
     auto datapath = Datapath::load(config, "a", options);
-    ASSERT_TRUE(datapath) << datapath.error().message();
+    ASSERT_TRUE(datapath) << "configuration " << c << ", level " << level_name(options.level) << ": " << datapath.error().message() << "\n"
+                          << fmt::format("{}", fmt::join(datapath.error().diagnostics.front().detail, "\n"));
     Pair pair{*datapath, config, options.quotes, {}};
     pair.world.ethernet = options.ethernet;
     pair.world.addresses = options.addresses;

@@ -1,6 +1,7 @@
 // Replay, the file's own tests and the risks, on the real programs.  Needs root.
 #include "app/replay.h"
 
+#include <bpf/bpf.h>
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <unistd.h>
@@ -87,7 +88,44 @@ TEST(Replay, AFailedTestShowsPacketExpectationFindingAndPlace) {
   const Diagnostic& d = report->failures[0];
   EXPECT_EQ(d.at.text(), "node.yaml:11:5");
   EXPECT_EQ(d.detail, (std::vector<std::string>{"packet:   udp 198.18.0.1:1 > 10.0.0.1:2 on wan, 2 times", "expected: pass, reason default",
-                                                "found:    drop, reason rule, by rule edge/bad (node.yaml:9:9)"}));
+                                                "found:    drop, reason rule, by rule edge/bad (node.yaml:9:9)",
+                                                "  parse     IPv4 udp 198.18.0.1:1 > 10.0.0.1:2, ttl 64",
+                                                "  policy    edge: 1 rule  (node.yaml:6:3)",
+                                                "  sets      source 198.18.0.1 is in the rule's own list of prefixes: element 198.18.0.0/15",
+                                                "  policy    edge: rule 1 of 1, bad, matches: drop  (node.yaml:9:9)",
+                                                "  verdict   drop, reason rule, by rule edge/bad (node.yaml:9:9)",
+                                                "              9 | - { name: bad, from: [198.18.0.0/15], action: drop }"}));
+}
+
+TEST(Replay, ATestSaysTheTimeBetweenItsPackets) {
+  const Compiled c = compiled(
+      "tests:\n"
+      "  - { packet: \"udp 198.18.0.1:1 > 10.0.0.1:2\", on: wan, times: 3, every: 10ms, expect: drop }\n");
+  ASSERT_EQ(c.config.tests.size(), 1u);
+  EXPECT_EQ(c.config.tests[0].every, std::chrono::milliseconds(10));
+  const auto report = run_tests(c.config, c.image);
+  ASSERT_TRUE(report && report->failures.size() == 1);
+  EXPECT_EQ(report->failures[0].detail[0], "packet:   udp 198.18.0.1:1 > 10.0.0.1:2 on wan, 3 times, one every 10ms");
+  EXPECT_FALSE(load_config_text("node.yaml", "version: 1\ninterfaces:\n  wan: { match: a }\ntests:\n  - { packet: \"udp 1.2.3.4:1 > 1.2.3.4:2\", on: wan, every: 10, expect: pass }\n"));
+}
+
+// What one test's packets leave in the state of programs is gone before the next: seen in the maps themselves.
+TEST(Replay, StateIsForgottenBetweenTests) {
+  const Compiled c = compiled("policies:\n  edge:\n    attach: [wan.ingress]\n    rules:\n      - { name: bad, from: [198.18.0.0/15], action: drop }\n");
+  auto replay = Replay::open(c.image, World::replay);
+  ASSERT_TRUE(replay) << replay.error().message();
+  const int counts = replay->map("set_extra_counts");
+  ASSERT_GE(counts, 0);
+  const uint32_t key = 3, one = 1;
+  uint32_t found = 0;
+  ASSERT_TRUE(map_update(counts, &key, &one));
+  ASSERT_TRUE(replay->forget());
+  ASSERT_EQ(bpf_map_lookup_elem(counts, &key, &found), 0);
+  EXPECT_EQ(found, 0u);
+  const auto frame = packet_from_text("udp 198.18.0.1:1 > 10.0.0.1:2");  // tables are not state
+  const auto judged = replay->run(0, *frame, false, 1);
+  ASSERT_TRUE(judged);
+  EXPECT_EQ(judged->verdict, PS_DROP);
 }
 
 TEST(Replay, FramesShorterThanAnEthernetHeaderAreMalformed) {
@@ -191,6 +229,22 @@ TEST_F(Risks, RepliesAreJudgedWithoutAnyResolver) {
   ASSERT_EQ(bare->warnings.size(), 1u);
   EXPECT_EQ(bare->warnings[0].message,
             "could not judge new SSH connections of the management address 10.9.0.9 on psrisk0: there is neither a route to it nor an address of its family");
+}
+
+// What is guessed is no risk because one guess is dropped; a leased address needs its router.
+TEST_F(Risks, AGuessThatIsDroppedIsNoRisk) {
+  using Names = std::vector<std::string>;
+  const auto dropping = [&](const std::string& from) {
+    return names("policies:\n  edge:\n    attach: [wan.ingress]\n    rules:\n      - { name: bad, from: " + from + ", action: drop }\n");
+  };
+  EXPECT_EQ(dropping("[192.0.2.0/24, 10.9.0.254, 10.9.0.2]"), Names()) << "documentation's networks, two neighbours";
+  EXPECT_EQ(dropping("[10.9.0.2/31, 10.9.0.4/30, 10.9.0.64/26, 10.9.0.128/25]"), Names{"lose-dhcp"}) << "all of the network where a server may be";
+  EXPECT_EQ(dropping("[0.0.0.0/5, 9.0.0.0/8, 10.10.0.0/16, 77.0.0.0/8, 128.0.0.0/1]"), Names{"lose-replies"}) << "nearly everything";
+  ASSERT_EQ(std::system("ip route add default via 10.9.0.254 dev psrisk0"), 0);
+  EXPECT_EQ(dropping("10.9.0.254"), Names()) << "no address is leased";
+  ASSERT_EQ(std::system("ip addr change 10.9.0.1/24 dev psrisk0 valid_lft 3600 preferred_lft 3600"), 0);
+  EXPECT_EQ(dropping("10.9.0.254"), Names{"lose-dhcp"}) << "leased";
+  EXPECT_EQ(dropping("[10.9.0.2, 10.9.0.126/31]"), Names()) << "leased, and its router gets through";
 }
 
 // A device in a bridge is judged by what the bridge receives.

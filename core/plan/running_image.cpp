@@ -1,0 +1,64 @@
+#include "core/plan/running_image.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+
+#include "core/kernel/objects.h"
+#include "core/plan/loader.h"
+
+namespace penstock {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+Result<> open_maps(const std::string& directory, std::map<std::string, Fd>& maps) {
+  std::error_code error;
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename();
+    if (name.starts_with("hook-") || maps.contains(name)) continue;
+    TRY_ASSIGN(Fd map, open_pin(it->path()));
+    TRY_ASSIGN(const bool scratch, is_scratch(name, map.get()));
+    if (!scratch) maps[name] = std::move(map);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<RunningImage> running_image(const Instance& instance, const Running& running) {
+  const uint64_t generation = running.active(coarse_now());
+  if (generation == 0) return fail(fmt::format("nothing runs in instance {}", instance.name), "apply a file first, or name one with --file");
+  RunningImage out;
+  const Revisions revisions(instance);
+  uint64_t newest = 0;
+  for (const Revision& r : revisions.heads())
+    if (r.generation == generation && r.status != RevisionStatus::reverted) newest = r.number;
+  if (newest == 0) return fail(fmt::format("generation {} runs, but its revision is missing from {}", generation, instance.state), "apply again, or name a file with --file");
+  TRY_ASSIGN(out.revision, revisions.read(newest));
+  out.image.hooks = out.revision.hooks;
+  out.image.slots = out.revision.slots;
+  for (const Slot& slot : out.image.slots) out.image.slot_end = std::max(out.image.slot_end, slot.number + 1);
+  TRY_ASSIGN(const Level level, kernel_level());
+  for (size_t i = 0; i < out.image.hooks.size(); ++i) {
+    HookImage& hook = out.image.hooks[i];
+    TRY_ASSIGN(const Object object, Object::open(hook.object, level));
+    TRY_ASSIGN(Fd program, open_pin(fmt::format("{}/hook-{}", instance.generation(generation), i)));
+    TRY_ASSIGN(hook.constants, object.constants_of(program.get()));
+    out.programs.push_back(std::move(program));
+    const Bytes core = hook.constants["core_const"];
+    if (core.size() == sizeof out.core) std::memcpy(&out.core, core.data(), sizeof out.core);
+    out.core.no_ethernet = 0;             // each hook says it for itself
+    hook.constants.erase("core_const");   // the loader's
+    hook.constants.erase("clock_const");
+  }
+  TRY(open_maps(instance.generation(generation), out.maps));
+  TRY(open_maps(instance.pins("shared"), out.maps));
+  return out;
+}
+
+}  // namespace penstock
