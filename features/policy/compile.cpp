@@ -259,7 +259,7 @@ Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const
     hook.asks_again = asked[PS_SOURCE] > 1 || asked[PS_DESTINATION] > 1;
     if (hook.fragments) out.sizes["policy_fragments"] = PS_FRAGMENTS;
     if (hook.then & PS_THEN_COUNTS) out.sizes["policy_talkers"] = PS_TALKERS;
-    if (hook.rejects) out.sizes["policy_reject_rate"] = 1;
+    if (hook.rejects) out.sizes["policy_reject_rate"] = PS_REJECT_LANES;
     out.hooks.push_back(hook);
   }
   out.tables.push_back(table("policy_rules", std::move(tables.rules), fmt::format("list, {} entries", tables.listed)));

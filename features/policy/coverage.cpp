@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "features/policy/boxes.h"
+#include "features/policy/rule_text.h"
 
 namespace penstock {
 namespace {
@@ -31,7 +32,7 @@ struct Shape {
   int protocol = -1;                    // -1: any
   bool ported = false;                  // never matches a later fragment or what has no ports
   bool live[families] = {};             // matches anything in this family
-  bool decides = true;                  // a packet that matches goes no further
+  bool decides = true;                  // a packet that matches goes no further: neither continue nor audit
   bool names[2] = {};                   // by side: names sets, which may gain elements at run time
   bool names_not[2] = {};               // negates them
   std::string others;                   // what is no factor here; empty: nothing
@@ -64,7 +65,8 @@ class Shapes {
     s.port[1] = ports(rule.to_port);
     const AddressMatch* matches[2] = {&rule.from, &rule.to};
     for (int side = 0; side < 2; ++side) (matches[side]->negate ? s.names_not : s.names)[side] = !matches[side]->sets.empty();
-    if (rule.socket) s.others = "socket";
+    s.others = rare_text(rule);
+    s.decides = rule.action != Action::continue_ && !rule.audit;
     for (int f = 0; f < families; ++f) {
       const bool family_fits = !(s.protocol == IPPROTO_ICMP && f == 1) && !(s.protocol == IPPROTO_ICMPV6 && f == 0);
       s.live[f] = family_fits && !s.side[0]->spans[f].empty() && !s.side[1]->spans[f].empty() && !s.port[0].empty() && !s.port[1].empty();

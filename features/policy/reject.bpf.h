@@ -16,10 +16,11 @@ struct {
   __type(value, struct ps_reject);
 } policy_rejects SEC(".maps");
 
-// The time at which this CPU's answers would be at their rate.  The loader leaves it out where no rule rejects.
+// By CPU, the time at which its answers would be at their rate.  The loader leaves it out where no rule rejects.
 struct {
-  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-  __uint(max_entries, 1);
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, PS_REJECT_LANES);
   __type(key, __u32);
   __type(value, __u64);
 } policy_reject_rate SEC(".maps");
@@ -64,8 +65,8 @@ static __always_inline long reject_store(struct xdp_md *ctx, __u32 offset, void 
 
 static __always_inline int reject_may_write(void)
 {
-  __u32 zero = 0;
-  __u64 *rate = bpf_map_lookup_elem(&policy_reject_rate, &zero);
+  __u32 lane = bpf_get_smp_processor_id() % PS_REJECT_LANES;
+  __u64 *rate = bpf_map_lookup_elem(&policy_reject_rate, &lane);
   if (!rate)
     return 0;
   const __u64 now = clock_now();

@@ -49,11 +49,20 @@ const char* action_text(Action action) {
   return "drop";
 }
 
+std::string rare_text(const Rule& r) {
+  static const Rule plain;
+  const auto text = [](const Rule& rule) {
+    return fmt::format("{};{}/{}/{};{};{};{};{};{};{};{};{};{}", rule.socket, rule.flags.set, rule.flags.clear, rule.flags.one_of, text_of(rule.icmp),
+                       text_of(rule.vlan), text_of(rule.dscp), text_of(rule.ttl), text_of(rule.length), static_cast<int>(rule.fragment),
+                       static_cast<int>(rule.options), text_of(rule.mac), text_of(rule.interface));
+  };
+  std::string out = text(r);
+  return out == text(plain) ? std::string() : out;
+}
+
 std::string rule_text(const Rule& r) {
-  return fmt::format("{};{};{};{};{};{};{}/{}/{};{};{};{};{};{};{};{};{};{};{};{};{}", text_of(r.from), text_of(r.to), r.proto ? *r.proto : -1,
-                     text_of(r.from_port), text_of(r.to_port), r.socket, r.flags.set, r.flags.clear, r.flags.one_of, text_of(r.icmp),
-                     text_of(r.vlan), text_of(r.dscp), text_of(r.ttl), text_of(r.length), static_cast<int>(r.fragment),
-                     static_cast<int>(r.options), text_of(r.mac), text_of(r.interface), r.audit, static_cast<int>(r.count), action_text(r.action));
+  return fmt::format("{};{};{};{};{};{};{};{};{}", text_of(r.from), text_of(r.to), r.proto ? *r.proto : -1, text_of(r.from_port), text_of(r.to_port),
+                     rare_text(r), r.audit, static_cast<int>(r.count), action_text(r.action));
 }
 
 }  // namespace penstock

@@ -7,6 +7,7 @@
 namespace penstock {
 
 std::string rule_text(const Rule& rule);       // without its name and place
+std::string rare_text(const Rule& rule);       // what it asks beyond addresses, protocol and ports; empty: nothing
 const char* action_text(Action action);        // "accept"
 
 }  // namespace penstock

@@ -187,6 +187,19 @@ __noinline __u64 policy_walk_blocks(struct xdp_md *ctx, __u32 first, __u32 end)
   return at;
 }
 
+// Tells explain which entry matched, and the slot that its rule is counted in.
+static __always_inline void policy_trace(__u32 number, __u32 entry, __u32 slot, __u32 verdict)
+{
+  if (core_const.trace < PS_TRACE_EVENTS)
+    return;
+  if (policy_const.rejects && verdict == PS_TX) {
+    const struct ps_reject *slots = bpf_map_lookup_elem(&policy_rejects, &slot);
+    if (slots)
+      slot = slots->answered;
+  }
+  trace_event(PS_TRACE_RULE, number, entry, slot);
+}
+
 // The entry of a list of at most PS_RULES_SHORT that matched, or NULL.  Part of the program, and the entries are its
 // constants: a call or a lookup costs more than such a list.
 static __always_inline const struct ps_rule *policy_walk_short(struct xdp_md *ctx, struct ps_packet *p, __u32 number)
@@ -201,7 +214,7 @@ static __always_inline const struct ps_rule *policy_walk_short(struct xdp_md *ct
     if (!policy_matches(ctx, p, rule, 1))
       continue;
     if (rule->verdict != PS_RULE_SKIP) {
-      trace_event(PS_TRACE_RULE, number, at, rule->slot);
+      policy_trace(number, at, rule->slot, rule->verdict);
       return rule;
     }
     at += rule->slot;
@@ -220,7 +233,7 @@ static __always_inline int policy_walk_long(struct xdp_md *ctx, __u32 number, co
   const __u32 index = at;
   *matched = bpf_map_lookup_elem(&policy_rules, &index);
   if (*matched)
-    trace_event(PS_TRACE_RULE, number, index - policy->first_rule, (*matched)->slot);
+    policy_trace(number, index - policy->first_rule, (*matched)->slot, (*matched)->verdict);
   return !*matched;
 }
 
@@ -247,7 +260,7 @@ struct policy_decision {
   __u64 verdict;   // of ps_rule
 };
 
-// The rule of the hook's policy number `number` that matches, or the default.
+// The rule that matches in the hook's policy number `number`, or the default.
 static __always_inline struct policy_decision policy_decide(struct xdp_md *ctx, struct ps_packet *p, __u32 number)
 {
   const volatile struct ps_policy *policy = &policy_const.policy[number];
@@ -258,7 +271,7 @@ static __always_inline struct policy_decision policy_decide(struct xdp_md *ctx, 
                                                          : classifier_line(ctx, policy->classifier, least);
     const struct ps_class_entry *entry = class_entry(line);
     if (entry) {
-      trace_event(PS_TRACE_RULE, number, entry->position, entry->slot);
+      policy_trace(number, entry->position, entry->slot, entry->verdict);
       return (struct policy_decision){entry->slot, entry->flags, entry->verdict};
     }
   }
@@ -287,6 +300,7 @@ __noinline int policy_special(struct xdp_md *ctx, __u32 policy, __u32 slot, __u3
   if (policy_const.fragments && p->outer.flags & PS_LATER_FRAGMENT && !(outcome & PS_THEN_FRAGMENT << 8)) {
     const __u64 first = policy_fragment_first(policy);
     if (first >> 32 != PS_CONTINUE) {
+      trace_event(PS_TRACE_FRAGMENT, first, 0, 0);
       slot = first;
       outcome = first >> 32;
     }
@@ -302,7 +316,8 @@ __noinline int policy_special(struct xdp_md *ctx, __u32 policy, __u32 slot, __u3
   return verdict;
 }
 
-// One policy's verdict on the packet: PS_PASS, PS_DROP, PS_AUDIT or PS_TX, counted in the slot that decided.
+// The verdict on the packet of the hook's policy number `number`: PS_PASS, PS_DROP, PS_AUDIT or PS_TX, counted in the slot
+// that decided.
 static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, __u32 number)
 {
   const volatile struct ps_policy *policy = &policy_const.policy[number];

@@ -128,6 +128,7 @@ struct ps_reject_const {
 // Answers per CPU: one in PS_REJECT_EACH ns, and PS_REJECT_BURST of them at once.
 #define PS_REJECT_EACH 1000000ull
 #define PS_REJECT_BURST 100
+#define PS_REJECT_LANES 1024  // CPUs beyond share with others
 
 // Map `policy_fragments`, state that generations share: what became of a datagram's first fragment.  Generations can
 // share it because a slot means the same to all of them; a datagram that is on its way when the rules change is judged

@@ -59,6 +59,19 @@ TEST(Coverage, WhatIsNotCoveredIsNotReported) {
   EXPECT_EQ(never_of("      - { name: a, from: \"!10.0.0.0/8\", action: drop }\n      - { name: b, from: 8.0.0.0/6, action: accept }\n"), "");
 }
 
+// Rules that let a packet go on hide none behind them; what headers are asked for is compared as a whole.
+TEST(Coverage, RulesThatGoOnAndHeaders) {
+  EXPECT_EQ(never_of("      - { name: a, action: continue }\n      - { name: b, proto: tcp, action: drop }\n"), "");
+  EXPECT_EQ(never_of("      - { name: a, audit: yes, action: drop }\n      - { name: b, proto: tcp, action: drop }\n"), "");
+  EXPECT_EQ(never_of("      - { name: a, action: drop }\n      - { name: b, action: continue }\n"), "b<a");
+  for (const char* header : {"flags: syn", "icmp: echo-request", "vlan: 5", "dscp: ef", "ttl: 1", "length: 100", "fragment: any", "options: present", "mac: 02:00:00:00:00:01"}) {
+    const std::string asked = header;
+    EXPECT_EQ(never_of("      - { name: a, " + asked + ", action: drop }\n      - { name: b, action: accept }\n"), "") << asked;
+    EXPECT_EQ(never_of("      - { name: a, action: drop }\n      - { name: b, " + asked + ", action: accept }\n"), "b<a") << asked;
+    EXPECT_EQ(never_of("      - { name: a, " + asked + ", action: drop }\n      - { name: b, from: 10.0.0.0/8, " + asked + ", action: accept }\n"), "b<a") << asked;
+  }
+}
+
 TEST(Coverage, SeveralRulesTogether) {
   EXPECT_EQ(never_of("      - { name: a, from: 10.0.0.0/9, action: drop }\n      - { name: b, from: 10.128.0.0/9, action: accept }\n      - { name: c, from: 10.0.0.0/8, action: accept }\n"), "c<a,b");
   EXPECT_EQ(never_of("      - { name: a, proto: tcp, to-port: \"0-100\", action: drop }\n      - { name: x, proto: udp, action: drop }\n"
