@@ -8,6 +8,7 @@
 #include "bpf/hook.h"
 #include "core/kernel/objects.h"
 #include "features/policy/compile.h"
+#include "features/policy/rule_text.h"
 #include "features/sets/compile.h"
 
 namespace penstock {
@@ -28,20 +29,6 @@ std::string digest(const std::vector<Prefix>& prefixes) {
   return fmt::format("{:016x}{:016x}", h.high64, h.low64);
 }
 
-std::string text_of(const AddressMatch& m) {
-  if (m.any) return "any";
-  std::string text = m.negate ? "!" : "";
-  for (const std::string& set : m.sets) text += set + ",";
-  for (const Prefix& p : m.prefixes) text += p.text() + ",";
-  return text;
-}
-std::string text_of(const PortMatch& m) {
-  std::string text = m.negate ? "!" : "";
-  for (const PortRange& r : m.ranges) text += fmt::format("{}-{},", r.first, r.last);
-  return text;
-}
-const char* text_of(Action action) { return action == Action::drop ? "drop" : "accept"; }
-
 std::string count_text(size_t number) {
   std::string digits = std::to_string(number);
   for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<size_t>(at), ",");
@@ -56,19 +43,25 @@ std::map<std::string, Part> parts_of(const Config& config) {
     for (const std::string& pattern : i.match) match += (match.empty() ? "" : ", ") + pattern;
     parts["interface " + i.name] = {digest(fmt::format("{} {} {}", match, static_cast<int>(i.xdp), static_cast<int>(i.malformed))), i.at, match};
   }
-  for (const Set& s : config.sets)
+  for (const Set& s : config.sets) {
+    if (s.of_ports()) {
+      std::string ports;
+      for (const NumberRange& r : s.ports) ports += fmt::format("{}-{},", r.first, r.last);
+      parts["set " + s.name] = {digest(ports), s.at, fmt::format("{} range{} of ports", s.ports.size(), s.ports.size() == 1 ? "" : "s")};
+      continue;
+    }
     parts["set " + s.name] = {digest(s.prefixes) + (s.counters ? " counters" : ""), s.at,
                               count_text(s.prefixes.size()) + (s.prefixes.size() == 1 ? " element" : " elements")};
+  }
   for (const Policy& p : config.policies) {
     std::string order;
     for (const Attach& a : p.attach) order += a.interface + ",";
     for (const Rule& r : p.rules) order += r.name + ",";
-    parts["policy " + p.name] = {digest(fmt::format("{} {} {}", order, static_cast<int>(p.mode), text_of(p.default_action))), p.at,
-                                 fmt::format("{} rule{}, default {}{}", p.rules.size(), p.rules.size() == 1 ? "" : "s", text_of(p.default_action), p.mode == Mode::audit ? ", audit" : "")};
+    parts["policy " + p.name] = {digest(fmt::format("{} {} {}", order, static_cast<int>(p.mode), action_text(p.default_action))), p.at,
+                                 fmt::format("{} rule{}, default {}{}", p.rules.size(), p.rules.size() == 1 ? "" : "s", action_text(p.default_action), p.mode == Mode::audit ? ", audit" : "")};
     for (const Rule& r : p.rules)
       parts[fmt::format("rule {}/{}", p.name, r.name)] = {
-          digest(fmt::format("{};{};{};{};{};{};{}", text_of(r.from), text_of(r.to), r.proto ? *r.proto : -1, text_of(r.from_port), text_of(r.to_port), r.socket, text_of(r.action))),
-          r.at, text_of(r.action)};
+          digest(rule_text(r)), r.at, action_text(r.action)};
   }
   return parts;
 }
@@ -93,6 +86,7 @@ Result<Image> compile(const Config& config, const Known& known) {
   for (const Interface& i : config.interfaces) interfaces.push_back(i.name);
   // Every named set has a table, used by a rule or not: run-time commands find it.
   for (const Set& s : config.sets) {
+    if (s.of_ports()) continue;
     registry.named(s.name);
     if (s.counters) registry.count_hits(s.name);
   }

@@ -1,9 +1,36 @@
 #include "app/config.h"
 
+#include <fmt/format.h>
+
+#include <map>
+
 #include "app/features.h"
 #include "core/config/reader.h"
 
 namespace penstock {
+
+namespace {
+
+// Puts the ports of named sets among the ranges of the rules that name them.
+Result<> resolve_port_sets(const Document& document, Config& config) {
+  std::map<std::string, const Set*> sets;
+  for (const Set& set : config.sets)
+    if (set.of_ports()) sets[set.name] = &set;
+  for (Policy& policy : config.policies)
+    for (Rule& rule : policy.rules)
+      for (PortMatch* match : {&rule.from_port, &rule.to_port}) {
+        for (const std::string& name : match->sets) {
+          const std::vector<NumberRange>& ports = sets.at(name)->ports;
+          match->ranges.insert(match->ranges.end(), ports.begin(), ports.end());
+        }
+        merge(match->ranges);
+        if (!match->negate || match->any() || match->ranges.front() != PortRange{}) continue;
+        return fail(document.diagnostic(rule.at, fmt::format("the rule `{}` excludes every port: it matches nothing", rule.name), "remove the rule, or the negation"));
+      }
+  return {};
+}
+
+}  // namespace
 
 Result<Config> load_config_text(const std::string& path, std::string text, const std::string& copies) {
   TRY_ASSIGN(const Document document, parse_document(path, std::move(text)));
@@ -13,6 +40,7 @@ Result<Config> load_config_text(const std::string& path, std::string text, const
   config.file = path;
   config_keys().decode(decoder, document.root, config);
   TRY(decoder.finish());
+  TRY(resolve_port_sets(document, config));
   config.warnings = decoder.take_warnings();
   config.text = document.text();
   return config;

@@ -21,6 +21,7 @@ enum ps_packet_flags {
   PS_PORTS = 1 << 4,           // TCP or UDP, ports known
   PS_ICMP = 1 << 5,            // ICMP over IPv4 or ICMPv6 over IPv6, type and code known
   PS_QUOTES = 1 << 6,          // an ICMP error: the packet it is about is quoted eight bytes behind `transport`
+  PS_OPTIONS = 1 << 7,         // IPv4 options, or IPv6 extension headers other than the fragment header
 };
 
 // What a rule can ask of a datagram.
@@ -36,7 +37,8 @@ struct ps_datagram {
   __u8 tcp_flags;                // the byte with FIN (1) to CWR (128)
   __u8 icmp_type;
   __u8 icmp_code;
-  __u8 pad[2];
+  __u8 dscp;
+  __u8 pad;
 };
 
 // What a lookup costs is paid once a packet: `known` and `member` have a bit for each of the first 64 sets.
@@ -54,7 +56,7 @@ struct ps_packet {
   __u8 vlans;                   // 0, 1 or 2 tags
   __u8 socket;                  // enum ps_socket_memo
   __u16 vlan[2];                // tag control information, outer first, host order; valid below `vlans`
-  __u32 least;                  // explain: position in a policy of the first entry that counts
+  __u32 pad;
   struct ps_set_memo sets[2];   // by enum ps_side
   struct ps_datagram quoted;    // with core_const.quotes and PS_QUOTES: what the ICMP error is about, as it was sent.
                                 // `flags` 0: nothing that makes sense; `tcp_flags` is not read

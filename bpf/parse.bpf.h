@@ -118,7 +118,7 @@ static __always_inline enum ps_reason packet_transport(struct xdp_md *ctx, struc
 static __always_inline enum ps_reason packet_fragment(struct ps_datagram *d, __u32 offset, __u32 more)
 {
   if (offset) {
-    if (offset == 1 && d->protocol == IPPROTO_TCP)  // would overwrite the flags that were judged (RFC 1858)
+    if (offset == 1)  // nobody makes a first fragment of eight bytes but to hide what a header says (RFC 1858)
       return PS_REASON_MALFORMED;
     d->flags |= PS_LATER_FRAGMENT;
   } else if (more) {
@@ -150,7 +150,8 @@ static __always_inline enum ps_reason packet_ipv4(struct xdp_md *ctx, struct ps_
   d->end = quoted && at + total > p->outer.end ? p->outer.end : at + total;
   d->protocol = ip->protocol;
   d->hop_limit = ip->ttl;
-  d->flags = PS_IPV4;
+  d->dscp = ip->tos >> 2;
+  d->flags = header_length > 20 ? PS_IPV4 | PS_OPTIONS : PS_IPV4;
   const __u32 fragment = bpf_ntohs(ip->frag_off);
   return packet_fragment(d, fragment & 0x1fff, fragment & 0x2000);
 }
@@ -193,6 +194,7 @@ __noinline int packet_extensions(struct xdp_md *ctx, __u32 quoted)
       if (d->flags & PS_LATER_FRAGMENT)
         return PS_REASON_NONE;
     } else {
+      d->flags |= PS_OPTIONS;
       at += header == IPPROTO_AH ? (h[1] + 2) << 2 : (h[1] + 1) << 3;
       if (at > d->end)
         return PS_REASON_MALFORMED;
@@ -226,6 +228,7 @@ static __always_inline enum ps_reason packet_ipv6(struct xdp_md *ctx, struct ps_
   d->end = end;
   d->protocol = ip->next_header;
   d->hop_limit = ip->hop_limit;
+  d->dscp = bpf_ntohl(ip->version_class_flow) >> 22 & 63;
   d->flags = PS_IPV6;
   return packet_is_extension(d->protocol) ? packet_extensions(ctx, quoted) : PS_REASON_NONE;
 }

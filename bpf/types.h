@@ -2,7 +2,8 @@
 #pragma once
 #include <linux/types.h>
 
-// What happened to a packet.  The first five are the kernel's enum xdp_action; audit is a drop that was only counted.
+// What happened to a packet.  The first five are the kernel's enum xdp_action; audit is a drop that was only counted,
+// continue a match behind which judging went on.
 enum ps_verdict {
   PS_ABORTED = 0,
   PS_DROP = 1,
@@ -10,6 +11,7 @@ enum ps_verdict {
   PS_TX = 3,
   PS_REDIRECT = 4,
   PS_AUDIT = 5,
+  PS_CONTINUE = 6,
 };
 
 // Why.  Stable numbers, see reasons.def.

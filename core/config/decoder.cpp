@@ -34,6 +34,9 @@ void Decoder::warn(const Location& at, std::string message, std::string hint) {
 void Decoder::define(const std::string& kind, const std::string& name, const Location& at, Unused unused) {
   defined_[kind].emplace(name, Definition{at, unused});
 }
+void Decoder::redefine(const std::string& from, const std::string& to, const std::string& name) {
+  if (auto node = defined_[from].extract(name)) defined_[to].insert(std::move(node));
+}
 void Decoder::mark_empty(const std::string& kind, const std::string& name) { defined_[kind][name].empty = true; }
 void Decoder::refer(const std::string& kind, const std::string& name, const Node& node) {
   references_.push_back({kind, name, document_.at(node)});
@@ -48,6 +51,8 @@ void Decoder::check_reference(const Reference& reference) {
     for (const auto& [name, definition] : names) known.push_back(name);
     std::string hint = suggest(reference.name, known);
     if (known.empty()) hint = fmt::format("the file defines no {}", reference.kind);
+    for (const auto& [kind, others] : defined_)
+      if (others.contains(reference.name)) hint = fmt::format("`{}` is a {}", reference.name, kind);
     error(reference.at, fmt::format("unknown {} `{}`", reference.kind, reference.name), std::move(hint));
     return;
   }

@@ -35,6 +35,7 @@ class Decoder {
 
   enum class Unused { fine, warn };  // what it means when nothing refers to a name
   void define(const std::string& kind, const std::string& name, const Location& at, Unused unused = Unused::fine);
+  void redefine(const std::string& from, const std::string& to, const std::string& name);  // it is of another kind
   void mark_empty(const std::string& kind, const std::string& name);  // who refers to it gets a warning
   // Some names of this kind could not be read: references to it that are not found are no errors of their own.
   void mark_incomplete(const std::string& kind) { incomplete_.insert(kind); }

@@ -11,6 +11,8 @@
 
 #include "core/base/diagnostic.h"
 #include "core/net/address.h"
+#include "core/net/mac.h"
+#include "core/net/names.h"
 
 namespace penstock {
 namespace {
@@ -21,32 +23,6 @@ struct Word {
   std::string_view text;
   size_t column;  // from 1
 };
-
-struct NamedNumber {
-  const char* name;
-  uint8_t number;
-};
-constexpr NamedNumber protocols[] = {{"icmp", 1}, {"igmp", 2}, {"ipip", 4}, {"tcp", 6}, {"udp", 17}, {"ipv6", 41}, {"gre", 47},
-                                     {"esp", 50}, {"ah", 51}, {"icmpv6", 58}, {"ospf", 89}, {"vrrp", 112}, {"sctp", 132}};
-constexpr NamedNumber tcp_flags[] = {{"fin", 1}, {"syn", 2}, {"rst", 4}, {"psh", 8}, {"ack", 16}, {"urg", 32}, {"ece", 64}, {"cwr", 128}};
-constexpr NamedNumber icmp_types[] = {{"echo-reply", 0}, {"unreachable", 3}, {"redirect", 5}, {"echo-request", 8},
-                                      {"router-advertisement", 9}, {"router-solicitation", 10}, {"time-exceeded", 11}, {"parameter-problem", 12}};
-constexpr NamedNumber icmpv6_types[] = {{"unreachable", 1}, {"packet-too-big", 2}, {"time-exceeded", 3}, {"parameter-problem", 4},
-                                        {"echo-request", 128}, {"echo-reply", 129}, {"router-solicitation", 133}, {"router-advertisement", 134},
-                                        {"neighbor-solicitation", 135}, {"neighbor-advertisement", 136}, {"redirect", 137}};
-
-template <size_t N>
-std::optional<uint8_t> number_of(const NamedNumber (&list)[N], std::string_view name) {
-  for (const auto& entry : list)
-    if (name == entry.name) return entry.number;
-  return {};
-}
-template <size_t N>
-std::vector<std::string> names_of(const NamedNumber (&list)[N]) {
-  std::vector<std::string> out;
-  for (const auto& entry : list) out.emplace_back(entry.name);
-  return out;
-}
 
 constexpr uint8_t proto_icmp = 1, proto_tcp = 6, proto_udp = 17, proto_icmpv6 = 58;
 
@@ -192,6 +168,8 @@ Frame ip_bytes(const Datagram& d) {
   return out;
 }
 
+constexpr uint16_t later_offset = 1480;  // of a fragment that is only said to be a later one
+
 constexpr uint8_t own_mac[] = {2, 0, 0, 0, 0, 1};
 constexpr uint8_t node_mac[] = {2, 0, 0, 0, 0, 2};
 
@@ -219,12 +197,9 @@ class Parser {
   }
 
   Result<Frame> frame() {
-    std::vector<uint16_t> tags;
     while (is("vlan")) {
-      if (tags.size() == 2) return bad("a packet has at most two tags");
       ++next_;
-      TRY_ASSIGN(const uint32_t tag, number("the number of the VLAN", 4095));
-      tags.push_back(static_cast<uint16_t>(tag));
+      TRY(vlan());
     }
     Frame body;
     uint16_t type = 0;
@@ -240,10 +215,10 @@ class Parser {
       to = mac_of(d.destination);
     }
     Frame out(to.begin(), to.end());
-    out.insert(out.end(), std::begin(own_mac), std::end(own_mac));
-    for (size_t i = 0; i < tags.size(); ++i) {
-      put16(out, i + 1 < tags.size() ? 0x88a8 : 0x8100);
-      put16(out, tags[i]);
+    out.insert(out.end(), mac_.begin(), mac_.end());
+    for (size_t i = 0; i < tags_.size(); ++i) {
+      put16(out, i + 1 < tags_.size() ? 0x88a8 : 0x8100);
+      put16(out, tags_[i]);
     }
     put16(out, type);
     append(out, body);
@@ -352,6 +327,22 @@ class Parser {
     return out;
   }
 
+  // TYPE or TYPE/CODE, the word before the next one.
+  Result<> icmp_numbers(std::string_view text, Datagram& d) {
+    const size_t slash = text.find('/');
+    bool good = true;
+    const auto read = [&](std::string_view part, uint8_t& out) {
+      const char* const end = part.data() + part.size();
+      const auto [stop, code] = std::from_chars(part.data(), end, out);
+      good = good && code == std::errc() && stop == end;
+    };
+    read(text.substr(0, slash), d.type);
+    if (slash != std::string_view::npos) read(text.substr(slash + 1), d.code);
+    if (good) return {};
+    --next_;
+    return bad("an ICMP type and code are numbers from 0 to 255", "3/4");
+  }
+
   Result<> icmp_type(Datagram& d) {
     if (is("type")) {
       ++next_;
@@ -364,13 +355,18 @@ class Parser {
       return {};
     }
     TRY_ASSIGN(const std::string_view name, word("the ICMP type"));
-    const auto type = d.v6() ? number_of(icmpv6_types, name) : number_of(icmp_types, name);
-    if (!type) {
-      --next_;
-      return bad(fmt::format("unknown ICMP type `{}`", name), suggest(name, d.v6() ? names_of(icmpv6_types) : names_of(icmp_types)));
+    if (name.find_first_not_of("0123456789/") == std::string_view::npos) return icmp_numbers(name, d);
+    std::vector<std::string> known;
+    for (const IcmpName& n : icmp_names()) {
+      if (n.v6 != d.v6()) continue;
+      known.emplace_back(n.name);
+      if (n.name != name) continue;
+      d.type = n.type;
+      d.code = n.code.value_or(0);
+      return {};
     }
-    d.type = *type;
-    return {};
+    --next_;
+    return bad(fmt::format("unknown ICMP type `{}`", name), suggest(name, known));
   }
 
   Result<Datagram> datagram() {
@@ -389,7 +385,7 @@ class Parser {
       }
       TRY(icmp_type(d));
     } else if (kind == "ip") {
-      if (const auto known = next_ < words_.size() ? number_of(protocols, words_[next_].text) : std::nullopt) {
+      if (const auto known = next_ < words_.size() ? number_of(protocol_names(), words_[next_].text) : std::nullopt) {
         d.protocol = *known;
         ++next_;
       } else {
@@ -406,10 +402,10 @@ class Parser {
   }
 
   Result<> option(Datagram& d) {
-    static const std::vector<std::string> names = {"length", "payload", "quoting", "ttl", "dscp", "ecn", "id",
-                                                   "ip-options", "extensions", "fragment"};
+    static const std::vector<std::string> names = {"length", "payload", "quoting", "ttl", "dscp", "ecn", "id", "options",
+                                                   "ip-options", "extensions", "fragment", "vlan", "mac"};
     TRY_ASSIGN(const std::string_view name, word("an option"));
-    if (const auto flag = d.protocol == proto_tcp ? number_of(tcp_flags, name) : std::nullopt) {
+    if (const auto flag = d.protocol == proto_tcp ? number_of(tcp_flag_names(), name) : std::nullopt) {
       d.flags |= *flag;
     } else if (name == "length") {
       TRY_ASSIGN(const uint32_t length, number("the length", 65000));
@@ -427,6 +423,11 @@ class Parser {
       TRY_ASSIGN(const uint32_t ttl, number("the ttl", 255));
       d.ttl = static_cast<uint8_t>(ttl);
     } else if (name == "dscp") {
+      if (const auto named = next_ < words_.size() ? number_of(dscp_names(), words_[next_].text) : std::nullopt) {
+        d.dscp = *named;
+        ++next_;
+        return {};
+      }
       TRY_ASSIGN(const uint32_t dscp, number("the dscp", 63));
       d.dscp = static_cast<uint8_t>(dscp);
     } else if (name == "ecn") {
@@ -447,13 +448,35 @@ class Parser {
         --next_;
         return bad("only IPv6 has extension headers");
       }
+    } else if (name == "options") {
+      (d.v6() ? d.extensions : d.ip_options) = d.v6() ? 1 : 4;
+    } else if (name == "vlan") {
+      TRY(vlan());
+    } else if (name == "mac") {
+      TRY_ASSIGN(const std::string_view text, word("the source's MAC address"));
+      const auto parsed = Mac::parse(text);
+      if (!parsed) {
+        --next_;
+        return bad(fmt::format("`{}` is no MAC address", text), "02:00:5e:10:00:01");
+      }
+      mac_ = parsed->bytes;
     } else if (name == "fragment") {
+      d.fragment = true;
+      if (is("first")) {
+        ++next_;
+        d.more = true;
+        return {};
+      }
+      if (is("later")) {
+        ++next_;
+        d.offset = later_offset;
+        return {};
+      }
       TRY_ASSIGN(const uint32_t offset, number("the offset", 65528));
       if (offset % 8) {
         --next_;
         return bad("the offset of a fragment is a multiple of 8");
       }
-      d.fragment = true;
       d.offset = static_cast<uint16_t>(offset);
       if (is("more")) {
         ++next_;
@@ -462,9 +485,20 @@ class Parser {
     } else {
       --next_;
       std::vector<std::string> known = names;
-      if (d.protocol == proto_tcp) std::ranges::move(names_of(tcp_flags), std::back_inserter(known));
+      if (d.protocol == proto_tcp) std::ranges::move(names_of(tcp_flag_names()), std::back_inserter(known));
       return bad(fmt::format("unknown option `{}`", name), did_you_mean(name, known));
     }
+    return {};
+  }
+
+  // The number of a tag, behind the word `vlan`.
+  Result<> vlan() {
+    if (tags_.size() == 2) {
+      --next_;
+      return bad("a packet has at most two tags");
+    }
+    TRY_ASSIGN(const uint32_t tag, number("the number of the VLAN", 4095));
+    tags_.push_back(static_cast<uint16_t>(tag));
     return {};
   }
 
@@ -486,6 +520,8 @@ class Parser {
   std::string_view text_;
   std::vector<Word> words_;
   size_t next_ = 0;
+  std::vector<uint16_t> tags_;                              // outer first
+  std::array<uint8_t, 6> mac_ = std::to_array(own_mac);
 };
 
 }  // namespace

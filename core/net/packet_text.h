@@ -14,20 +14,24 @@
 //   packet  = { "vlan" N } body
 //   body    = "tcp" ADDRESS:PORT ">" ADDRESS:PORT { tcp-flag | option }
 //           | "udp" ADDRESS:PORT ">" ADDRESS:PORT { option }
-//           | ("icmp" | "icmpv6") ADDRESS ">" ADDRESS ( TYPE | "type" N [ "code" N ] ) { option }
+//           | ("icmp" | "icmpv6") ADDRESS ">" ADDRESS ( TYPE | N [ "/" N ] | "type" N [ "code" N ] ) { option }
 //           | "ip" PROTOCOL ADDRESS ">" ADDRESS { option }
 //           | "arp" [ "request" | "reply" ] ADDRESS ">" ADDRESS
 //   tcp-flag = fin | syn | rst | psh | ack | urg | ece | cwr
-//   TYPE    = echo-request | echo-reply | unreachable | time-exceeded | parameter-problem | redirect
-//           | packet-too-big | router-solicitation | router-advertisement | neighbor-solicitation
-//           | neighbor-advertisement
+//   TYPE    = echo-request | echo-reply | destination-unreachable | port-unreachable | packet-too-big | time-exceeded |
+//             ... (icmp_names() in core/net/names.h)
 //   option  = "length" N            bytes of payload behind the transport header, all zero
 //           | "payload" HEX         the payload itself
 //           | "quoting" body        the payload is this packet, from its IP header on
-//           | "ttl" N | "dscp" N | "ecn" N | "id" N
+//           | "ttl" N | "dscp" ( N | CLASS ) | "ecn" N | "id" N
+//           | "vlan" N            as in front
+//           | "mac" MAC           the source's
+//           | "options"           "ip-options 4", or "extensions 1" in IPv6
 //           | "ip-options" N        N bytes of NOP in an IPv4 header (a multiple of 4, at most 40)
 //           | "extensions" N        N destination-option headers of 8 bytes in front of an IPv6 payload
 //           | "fragment" N [ "more" ]   at byte N (a multiple of 8); with N > 0 there is no transport header
+//           | "fragment" "first"        "fragment 0 more"
+//           | "fragment" "later"        "fragment 1480"
 //
 // IPv6 addresses stand in brackets where a port follows.  Checksums and lengths are right; ttl is 64, or 255 where
 // neighbour discovery demands it.  MAC addresses are 02:00:00:00:00:01 > 02:00:00:00:00:02, or the group's address.

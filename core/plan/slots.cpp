@@ -65,7 +65,7 @@ const char* reason_text(unsigned reason) {
 }
 
 const char* verdict_name(unsigned verdict) {
-  static constexpr const char* names[] = {"aborted", "drop", "pass", "tx", "redirect", "audit"};
+  static constexpr const char* names[] = {"aborted", "drop", "pass", "tx", "redirect", "audit", "continue"};
   return verdict < std::size(names) ? names[verdict] : "unknown";
 }
 

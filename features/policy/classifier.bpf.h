@@ -5,7 +5,8 @@
 #pragma once
 #ifndef __cplusplus  // tests compile this for their own machine, with maps of their own
 #include "bpf/state.bpf.h"
-#define CLASS_GOES_ON (core_const.trace >= PS_TRACE_EVENTS)  // a search may begin behind an earlier match: ps_packet.least
+#include "features/policy/extra.bpf.h"
+#define CLASS_GOES_ON (policy_const.then & PS_THEN_GO_ON || core_const.trace >= PS_TRACE_EVENTS)
 #else
 #define CLASS_GOES_ON 1
 #endif
@@ -48,6 +49,8 @@ struct class_walk {
   __u32 at;      // line of the entry to test next; 0: choose a tuple
   __u32 best;    // position of the best entry so far
   __u32 found;   // its line in the map
+  __u32 least;   // position of the first entry that counts
+  __u32 pad;
 };
 
 // A walk that is longer than CLASS_STEPS.
@@ -201,7 +204,7 @@ static __always_inline int class_steps(struct xdp_md *ctx, const struct ps_class
       continue;
     }
     const __u32 residual = e->residual;
-    if (!class_matches(e, d) || (CLASS_GOES_ON && e->position < p->least) ||
+    if (!class_matches(e, d) || (CLASS_GOES_ON && e->position < walk->least) ||
         (e->flags & PS_CLASS_RESIDUAL &&
          policy_walk(ctx, c->first_residual + (residual >> 8), c->first_residual + (residual >> 8) + (residual & 255)) <
              POLICY_MATCHED)) {
@@ -215,16 +218,17 @@ static __always_inline int class_steps(struct xdp_md *ctx, const struct ps_class
   return 0;
 }
 
-// The first entry of classifier `index` that matches the packet: its line in `classifier_lines`, CLASS_NONE or
-// CLASS_MORE.
-__noinline __u32 class_first(struct xdp_md *ctx, __u32 index)
+// The first entry of classifier `index` from position `least` on that matches the packet: its line in
+// `classifier_lines`, CLASS_NONE or CLASS_MORE.
+__noinline __u32 class_first(struct xdp_md *ctx, __u32 index, __u32 least)
 {
   const struct ps_packet *p = packet_scratch();
   const struct ps_classifier *c = (const struct ps_classifier *)bpf_map_lookup_elem(&classifiers, &index);
   if (!p || !c)
     return CLASS_NONE;
   const struct ps_datagram *d = &p->outer;
-  struct class_walk walk = {.candidates = {}, .tuple = c->tuple, .at = (__u32)c->zero, .best = PS_NO_POSITION, .found = CLASS_NONE};
+  struct class_walk walk = {.candidates = {}, .tuple = c->tuple, .at = (__u32)c->zero, .best = PS_NO_POSITION, .found = CLASS_NONE,
+                            .least = least, .pad = 0};
   CLASS_UNROLLED
   for (int i = 0; i < 4; i++)
     walk.candidates[i] = c->all[i];
@@ -270,12 +274,23 @@ __noinline __u32 class_much_more(struct xdp_md *ctx, __u32 index)
   return at;
 }
 
-// The first entry of classifier `index` that matches the packet, NULL if there is none.
-static __always_inline const struct ps_class_entry *classifier_find(struct xdp_md *ctx, __u32 index)
+// The first entry of classifier `index` from position `least` on that matches the packet: its line, CLASS_NONE.
+static __always_inline __u32 classifier_line(struct xdp_md *ctx, __u32 index, __u32 least)
 {
-  __u32 at = class_first(ctx, index);
+  __u32 at = class_first(ctx, index, least);
   CLASS_ROLLED
   for (int i = 0; i < CLASS_STEPS && at == CLASS_MORE; i++)
     at = class_much_more(ctx, index);
-  return (const struct ps_class_entry *)class_line(at);
+  return at;
+}
+
+// The same as a function of its own.
+__noinline __u32 class_find(struct xdp_md *ctx, __u32 index, __u32 least)
+{
+  return classifier_line(ctx, index, least);
+}
+
+static __always_inline const struct ps_class_entry *class_entry(__u32 line)
+{
+  return (const struct ps_class_entry *)class_line(line);
 }

@@ -33,6 +33,7 @@ class Residuals {
     rule.needs = 0;
     rule.proto = 0;
     rule.slot = 0;
+    rule.then = 0;
     rule.verdict = PS_PASS;
     for (int side = 0; side < 2; ++side) {
       rule.port_first[side] = 0;
@@ -63,13 +64,19 @@ void tell_address(const std::optional<Prefix>& prefix, int side, Entry& entry) {
   entry.needs |= prefix->is_v4() ? PS_IPV4 : PS_IPV6;  // ::/0 must not cover mapped addresses
 }
 
-// The list as entries that can match at all; of entries that ask the same the first.  False: see build_classifier.
+// How many entries that ask the same are kept, from the first that decides on: those behind it decide nothing, but explain
+// names the rules that match too.  More would only make chains longer.
+constexpr unsigned most_alike = 8;
+
+// The list as entries that can match at all.  False: see build_classifier.
 bool make_entries(std::span<const ClassifierRule> rules, std::vector<Entry>& entries, std::vector<ps_rule>& residuals) {
   Residuals kept(residuals);
   std::vector<std::pair<size_t, ps_rule>> skips;  // valid before this position
-  std::unordered_map<std::string, bool> seen;
+  std::unordered_map<std::string, unsigned> seen;  // what entries ask behind which a packet does not go on, how many there are
+  size_t position = 0;
   for (size_t i = 0; i < rules.size(); ++i) {
     const ps_rule& rule = rules[i].rule;
+    if (!rules[i].same_rule) position = i;
     std::erase_if(skips, [&](const auto& skip) { return skip.first <= i; });
     if (rule.verdict == PS_RULE_SKIP) {
       const size_t end = i + 1 + rule.slot;
@@ -96,14 +103,18 @@ bool make_entries(std::span<const ClassifierRule> rules, std::vector<Entry>& ent
     if ((entry.needs & families) == families || rule.port_first[0] > rule.port_last[0] ||
         rule.port_first[1] > rule.port_last[1])
       continue;
-    if (!skips.empty() || rule.flags & (PS_RULE_FROM | PS_RULE_TO | PS_RULE_SOCKET)) {
+    if (!skips.empty() || rule.flags & (PS_RULE_FROM | PS_RULE_TO | PS_RULE_SOCKET | PS_RULE_EXTRA)) {
       std::vector<ps_rule> guards;
       for (const auto& [end, skip] : skips) guards.push_back(skip);
       entry.line.residual = kept.add(guards, rule);
       entry.line.flags |= PS_CLASS_RESIDUAL;
     }
-    if (!seen.try_emplace(std::string(reinterpret_cast<const char*>(&entry.line), sizeof entry.line)).second) continue;
-    entry.line.position = static_cast<__u32>(i);
+    std::string asked(reinterpret_cast<const char*>(&entry.line), sizeof entry.line);
+    const auto alike = seen.find(asked);
+    if (alike != seen.end() && alike->second++ >= most_alike) continue;
+    if (alike == seen.end() && !(rule.then & PS_THEN_GO_ON)) seen.emplace(std::move(asked), 1);
+    entry.line.flags |= static_cast<__u8>(rule.then);
+    entry.line.position = static_cast<__u32>(position);
     entry.line.slot = rule.slot;
     entry.line.verdict = rule.verdict;
     entries.push_back(entry);

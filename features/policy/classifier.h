@@ -16,6 +16,7 @@ namespace penstock {
 struct ClassifierRule {
   ps_rule rule{};
   std::optional<Prefix> prefix[2];
+  bool same_rule = false;  // as the entry before
 };
 
 struct Classifier {

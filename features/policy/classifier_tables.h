@@ -80,7 +80,7 @@ struct ps_class_entry {
   __u8 ignore[4];                 // how many low bits of each do not count, 0..64
   __u16 port_first[2];            // by enum ps_side, inclusive, host order; 0 and 65535 when any
   __u16 port_last[2];
-  __u32 position;                 // in the policy; PS_NO_POSITION: no entry here
+  __u32 position;                 // in the policy, the same for all entries of a rule; PS_NO_POSITION: no entry here
   __u32 next;                     // line of the next entry of the chain, greater position; 0: none
   __u32 slot;
   __u8 proto;
@@ -92,7 +92,10 @@ struct ps_class_entry {
 enum ps_class_entry_flags {
   PS_CLASS_PROTO = 1 << 0,
   PS_CLASS_RESIDUAL = 1 << 1,     // these entries of `policy_rules` must have a match, too
+                                  // from bit 4 on: enum ps_then
 };
+// How often one packet may be looked up again, behind entries that let it go on.
+#define CLASS_TURNS 512
 #define PS_NO_POSITION 0xffffffffu
 #define PS_RESIDUAL_COUNT_MAX 64
 

@@ -13,7 +13,7 @@
 namespace penstock {
 
 struct PolicyTables {
-  std::vector<TableImage> tables;     // policy_rules, classifiers, classifier_lines
+  std::vector<TableImage> tables;     // policy_rules, policy_extras, classifiers, classifier_lines
   std::vector<ps_policy_const> hooks; // by interface, in the order given: the value of symbol `policy_const`
 };
 

@@ -1,13 +1,13 @@
 #include "features/policy/config.h"
 
 #include <fmt/format.h>
-#include <netinet/in.h>
 
 #include <algorithm>
 #include <unordered_map>
 
 #include "features/policy/decode.h"
 #include "features/policy/matches.h"
+#include "features/policy/rule_check.h"
 
 namespace penstock {
 namespace {
@@ -31,23 +31,15 @@ Type<Attach> attach_type() {
           }};
 }
 
-Type<Action> action_type(std::vector<std::string> unbuilt) {
-  return one_of<Action>({{Action::accept, {"accept", "let the packet go on"}}, {Action::drop, {"drop", "drop it"}}}, std::move(unbuilt));
+Type<Action> rule_action_type() {
+  return one_of<Action>({{Action::accept, {"accept", "let the packet go on to the next policy, behind the last to the host"}},
+                         {Action::drop, {"drop", "drop it"}},
+                         {Action::continue_, {"continue", "count it, and go on with the next rule"}}},
+                        {"reject", "redirect", "mark", "mirror", "count", "limit", "ban", "syn-proxy"});
 }
 
-const Node& value_of(const Node& map, std::string_view key) {
-  for (size_t i = 0; i < map.entries(); ++i)
-    if (map.key(i).text == key) return map.key(i);
-  return map;
-}
-
-bool check_rule(Decoder& d, const Node& node, Rule& rule) {
-  const bool ports = !rule.from_port.any() || !rule.to_port.any();
-  if (ports && rule.proto != IPPROTO_TCP && rule.proto != IPPROTO_UDP) {
-    const Node& at = value_of(node, rule.to_port.any() ? "from-port" : "to-port");
-    return d.error(at, fmt::format("`{}` needs `proto: tcp` or `proto: udp`", at.text), rule.proto ? "this protocol has no ports here" : "add the protocol to the rule");
-  }
-  return true;
+Type<Action> default_action_type() {
+  return one_of<Action>({{Action::accept, {"accept", "let the packet go on"}}, {Action::drop, {"drop", "drop it"}}});
 }
 
 Keys<Rule> rule_keys(const std::vector<Extension>& extensions) {
@@ -57,12 +49,25 @@ Keys<Rule> rule_keys(const std::vector<Extension>& extensions) {
                 {"The source address.  `\"!x\"` (in quotes) and `{ not: x }` negate; with a list the negation applies to the whole.", "{ not: [192.0.2.0/24, \"2001:db8::/32\"] }"})
       .optional("to", address_match_type(), &Rule::to, "any", {"The destination address, written like `from`.", "198.51.100.0/24"})
       .optional("proto", proto_type(), &Rule::proto, {"The protocol above IP, after any IPv6 extension headers.", "tcp"})
-      .optional("from-port", port_match_type(), &Rule::from_port, {"The source port; only with `proto: tcp` or `udp`.  Later fragments carry no ports and never match.", "\"1024-65535\""})
+      .optional("from-port", port_match_type(), &Rule::from_port, {"The source port; only with `proto: tcp` or `udp`.  Numbers, ranges and sets of ports.  A later fragment carries no ports and never matches by itself: it takes its first's verdict.", "\"1024-65535\""})
       .optional("to-port", port_match_type(), &Rule::to_port, {"The destination port, written like `from-port`.", "[80, 443]"})
+      .optional("flags", flags_match_type(), &Rule::flags, {"TCP flags that must be set, or with `!` clear; implies `proto: tcp`.", "[syn, \"!ack\"]"})
+      .optional("icmp", icmp_match_type(), &Rule::icmp,
+                {"ICMP types, by name for both families (one that both have matches both), or as `TYPE` or `TYPE/CODE` with `proto: icmp` or `icmpv6`.", "[echo-request, packet-too-big]"})
+      .optional("vlan", vlan_match_type(), &Rule::vlan, {"The number in the outer VLAN tag.", "[10, \"20-29\"]"})
+      .optional("dscp", dscp_match_type(), &Rule::dscp, {"The packet's DSCP, by class or number.", "ef"})
+      .optional("ttl", ttl_match_type(), &Rule::ttl, {"The TTL, of IPv6 the hop limit, as the packet arrives.", "\"0-1\""})
+      .optional("length", length_match_type(), &Rule::length, {"The length of the IP datagram, or of the fragment that it came in, in bytes.", "\"1400-65535\""})
+      .optional("fragment", fragment_match_type(), &Rule::fragment, {"Whether the packet is a fragment of a datagram.", "any"})
+      .optional("options", options_match_type(), &Rule::options, {"Whether there are IPv4 options or IPv6 extension headers (the fragment header is none).", "present"})
+      .optional("mac", mac_match_type(), &Rule::mac, {"The source's MAC address.  On devices without Ethernet headers no address is equal to one.", "02:00:5e:10:00:01"})
+      .optional("interface", interface_match_type(), &Rule::interface, {"Interfaces of the file that the packet arrives on, for a policy that is attached to several.", "wan"})
       .optional("socket", yes_no_type(), &Rule::socket, "no", {"Match only packets that a socket of this host owns (a connection, or a bound UDP port; a listening TCP port owns nothing): keeps the answers to the node's own requests under `default: drop`.", "yes"})
-      .required("action", action_type({"redirect", "reject", "mark", "mirror", "count", "limit", "ban", "syn-proxy"}), &Rule::action, {"What happens to a packet that matches.", "drop"})
+      .required("action", rule_action_type(), &Rule::action, {"What happens to a packet that matches.", "drop"})
+      .optional("audit", yes_no_type(), &Rule::audit, "no",
+                {"Count what the rule would drop as audited, and go on with the next rule: to try a rule out.", "yes"})
       .extend(extensions, &Rule::extensions)
-      .unbuilt({"limit", "flags", "icmp", "icmp-type", "length", "ttl", "dscp", "mark", "set-mark", "vlan", "fragment", "state", "mirror", "sample", "audit", "ban", "time", "syn-proxy", "log"})
+      .unbuilt({"limit", "mark", "set-mark", "state", "mirror", "sample", "ban", "time", "syn-proxy", "log"})
       .check(check_rule);
 }
 
@@ -73,6 +78,11 @@ bool check_policy(Decoder& d, const Node&, Policy& policy) {
     for (size_t j = 0; j < i; ++j)
       if (policy.attach[j].interface == policy.attach[i].interface)
         good = d.error(policy.attach[i].at, fmt::format("`{}.ingress` is attached to twice", policy.attach[i].interface), fmt::format("the first is at {}", policy.attach[j].at.text()));
+  for (const Rule& rule : policy.rules)
+    for (const std::string& name : rule.interface.names)
+      if (std::ranges::find(policy.attach, name, &Attach::interface) == policy.attach.end())
+        good = d.error(rule.at, fmt::format("the rule `{}` asks for the interface `{}`, to which the policy `{}` is not attached", rule.name, name, policy.name),
+                       fmt::format("write `attach: [..., {}.ingress]`, or leave it out", name));
   std::unordered_map<std::string_view, const Rule*> seen;
   for (const Rule& rule : policy.rules) {
     const auto [first, fresh] = seen.emplace(rule.name, &rule);
@@ -88,7 +98,7 @@ Keys<Policy> policy_keys(const std::vector<Extension>& extensions) {
       .required("attach", one_or_list_of(attach_type()), &Policy::attach, {"The hooks whose packets this policy judges.  Policies of one hook run in the order of the file; a packet must be accepted by each.", "[wan.ingress]"})
       .optional("mode", one_of<Mode>({{Mode::enforce, {"enforce", "drop what is to be dropped"}}, {Mode::audit, {"audit", "evaluate, count and report, but drop nothing"}}}),
                 &Policy::mode, "enforce", {"Whether verdicts take effect.", "audit"})
-      .optional("default", action_type({}), &Policy::default_action, "accept",
+      .optional("default", default_action_type(), &Policy::default_action, "accept",
                 {"What happens to a packet that no rule matches.  `drop` never drops neighbour discovery, ARP or DHCP replies to the node unless a rule says so.", "drop"})
       .located(&Policy::default_at)
       .optional("rules", list_of(object_of(rule_keys(extensions))), &Policy::rules, {"The rules, in order.", "[{ name: web, proto: tcp, to-port: 443, action: accept }]"})

@@ -2,6 +2,7 @@
 #pragma once
 #include "bpf/parse.bpf.h"
 #include "features/policy/classifier.bpf.h"
+#include "features/policy/extra.bpf.h"
 #include "features/policy/tables.h"
 
 // The rules are walked in blocks; without may_goto the verifier walks every turn of a loop, so a block is short.
@@ -11,8 +12,6 @@
 #define POLICY_BLOCK 64
 #endif
 #define POLICY_BLOCKS (PS_RULES_MAX / POLICY_BLOCK)
-
-const volatile struct ps_policy_const policy_const;
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -111,6 +110,8 @@ static __always_inline int policy_matches(struct xdp_md *ctx, struct ps_packet *
        d->port[PS_DESTINATION] < rule->port_first[PS_DESTINATION] ||
        d->port[PS_DESTINATION] > rule->port_last[PS_DESTINATION]))
     return 0;
+  if (used & PS_RULE_EXTRA && flags & PS_RULE_EXTRA && !policy_extra(ctx, rule->extra))
+    return 0;
   if (used & PS_RULE_FROM && flags & PS_RULE_FROM &&
       policy_in_set(p, rule->set[PS_SOURCE], PS_SOURCE, in_place) == !!(flags & PS_RULE_FROM_NEGATED))
     return 0;
@@ -146,6 +147,16 @@ static __always_inline int policy_is_dhcp_reply(const struct ps_datagram *d)
   goto label
 #endif
 
+// Counts a match behind which the packet goes on; `entry` as in PS_TRACE_RULE.
+__noinline int policy_pass(__u32 slot, __u32 entry)
+{
+  struct ps_packet *p = packet_scratch();
+  trace_event(PS_TRACE_RULE, entry, slot, 0);
+  if (p)
+    count(slot, p->length);
+  return 0;
+}
+
 // Walks the entries from `at` to before `end`.  Returns POLICY_MATCHED | the index of the entry that matched, or the
 // index to go on from: `end`, or less when a block is used up.  A function of its own: the verifier walks it once.
 __noinline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
@@ -161,9 +172,15 @@ __noinline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
       return end;
     if (!policy_matches(ctx, p, rule, 0))
       continue;
-    if (rule->verdict != PS_RULE_SKIP)
+    if (rule->verdict == PS_RULE_SKIP) {
+      at += rule->slot;
+      continue;
+    }
+    const __u32 then = rule->then;
+    if (!(policy_const.then & PS_THEN_GO_ON && then & PS_THEN_GO_ON))
       return POLICY_MATCHED | at;
-    at += rule->slot;
+    policy_pass(rule->slot, at);
+    at += then >> 8;
   }
 out:
   return at;
@@ -195,6 +212,22 @@ static __always_inline __u64 policy_walk_short(struct xdp_md *ctx, struct ps_pac
   return at;
 }
 
+// From a classifier, the line of the entry at position `least` or behind that decides, or CLASS_NONE; counts those behind
+// which the packet goes on.
+__noinline __u32 policy_classify(struct xdp_md *ctx, __u32 index, __u32 least)
+{
+  CLASS_ROLLED
+  for (int i = 0; i <= CLASS_TURNS; i++) {
+    const __u32 line = class_find(ctx, index, least);
+    const struct ps_class_entry *entry = class_entry(line);
+    if (!entry || !(entry->flags & PS_THEN_GO_ON))
+      return line;
+    policy_pass(entry->slot, entry->position);
+    least = entry->position + 1;
+  }
+  return CLASS_NONE;
+}
+
 // The verdict on the packet of the hook's policy number `number`: PS_PASS, PS_DROP or PS_AUDIT, counted in the slot that
 // decided.
 static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, __u32 number)
@@ -203,23 +236,23 @@ static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p,
   const __u32 least = trace_from_entry(number);
   trace_event(PS_TRACE_POLICY, number, 0, 0);
   if (policy_const.classifiers && policy->classified) {
-    if (CLASS_GOES_ON)
-      p->least = least;
-    const struct ps_class_entry *entry = classifier_find(ctx, policy->classifier);
+    const __u32 line = policy_const.then & PS_THEN_GO_ON ? policy_classify(ctx, policy->classifier, least)
+                                                         : classifier_line(ctx, policy->classifier, least);
+    const struct ps_class_entry *entry = class_entry(line);
     if (entry) {
-      trace_event(PS_TRACE_RULE, number, entry->position, entry->slot);
+      trace_event(PS_TRACE_RULE, entry->position, entry->slot, 0);
       count(entry->slot, p->length);
       return entry->verdict;
     }
   }
-  const __u32 end = policy->first_rule + policy->rules, first = policy->first_rule + least;
+  const __u32 end = policy->first_rule + policy->rules, first = least > policy->first_rule ? least : policy->first_rule;
   const __u64 at = policy_const.short_lists ? policy_walk_short(ctx, p, first, end) : policy_walk_blocks(ctx, first, end);
   if (at & POLICY_MATCHED) {
     const __u32 matched = at;
     const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &matched);
     if (!rule)
       return PS_ABORTED;
-    trace_event(PS_TRACE_RULE, number, matched - policy->first_rule, rule->slot);
+    trace_event(PS_TRACE_RULE, matched, rule->slot, 0);
     count(rule->slot, p->length);
     return rule->verdict;
   }

@@ -26,9 +26,11 @@ struct ps_policy_const {
   __u8 rule_flags;    // enum ps_rule_flags that any rule has
   __u8 ports;         // 1: a rule asks for ports
   __u8 asks_again;    // 1: more than one rule asks for sets of the same side
-  __u8 short_lists;   // 1: every policy is walked, none has more than PS_RULES_SHORT entries, none asks for sockets
+  __u8 short_lists;   // 1: every policy is walked, none has more than PS_RULES_SHORT entries; none asks for sockets or goes on
   __u8 classifiers;   // 1: a policy has a classifier
-  __u8 pad[7];
+  __u8 then;          // enum ps_then that any rule has
+  __u8 pad[2];
+  __u32 extras;       // enum ps_extra_kinds that any rule asks for
   struct ps_policy policy[PS_POLICIES_MAX];
 };
 
@@ -39,6 +41,7 @@ enum ps_rule_flags {
   PS_RULE_TO = 1 << 3,
   PS_RULE_TO_NEGATED = 1 << 4,
   PS_RULE_SOCKET = 1 << 5,         // a socket of this host owns the packet
+  PS_RULE_EXTRA = 1 << 6,          // what entry `extra` of `policy_extras` asks for must hold, too
 };
 
 // Map `policy_rules`: evaluated in order, all of an entry's tests must hold.  A rule may be several entries: one for
@@ -47,15 +50,60 @@ struct ps_rule {
   __u8 flags;             // enum ps_rule_flags
   __u8 needs;             // enum ps_packet_flags that the packet must have, all of them
   __u8 proto;
-  __u8 verdict;           // PS_PASS, PS_DROP, PS_AUDIT; PS_RULE_SKIP: go on behind the next `slot` entries
+  __u8 verdict;           // PS_PASS, PS_DROP, PS_AUDIT; PS_CONTINUE with PS_THEN_GO_ON; PS_RULE_SKIP: go on behind the next `slot` entries
   __u32 slot;
   __u32 set[2];           // by enum ps_side: index in map `sets`
   __u16 port_first[2];    // by enum ps_side, inclusive, host order; 0 and 65535 when any
   __u16 port_last[2];
-  __u32 pad[2];
+  __u32 extra;            // with PS_RULE_EXTRA
+  __u32 then;             // enum ps_then, and from bit 8 how many entries of the same rule follow
+};
+// What a match does besides its verdict.  Bits of ps_class_entry.flags, too.
+enum ps_then {
+  PS_THEN_GO_ON = 1 << 4,               // the packet is counted, and goes on behind the rule
+  PS_THEN_COUNT_SOURCE = 1 << 5,        // count also by the packet's source address
+  PS_THEN_COUNT_DESTINATION = 1 << 6,
 };
 #define PS_RULE_SKIP 0xff
 #define PS_RULES_SHORT 2
+
+// What rules ask for more rarely: map `policy_extras`.  Ranges include both ends; where a rule lists several, there is an
+// entry for each.
+enum ps_extra_kinds {
+  PS_EXTRA_FLAGS = 1 << 0,
+  PS_EXTRA_ICMP = 1 << 1,
+  PS_EXTRA_VLAN = 1 << 2,
+  PS_EXTRA_DSCP = 1 << 3,
+  PS_EXTRA_HOP_LIMIT = 1 << 4,
+  PS_EXTRA_LENGTH = 1 << 5,
+  PS_EXTRA_FRAGMENT = 1 << 6,
+  PS_EXTRA_OPTIONS = 1 << 7,
+  PS_EXTRA_MAC = 1 << 8,
+  PS_EXTRA_INTERFACE = 1 << 9,
+};
+struct ps_rule_extra {
+  __u32 kinds;            // enum ps_extra_kinds: which of the following count
+  __u8 tcp_mask;          // flags & tcp_mask == tcp_value
+  __u8 tcp_value;
+  __u8 tcp_one_of;        // one of these; 0: not asked
+  __u8 icmp_type;
+  __u8 icmp_code_first;
+  __u8 icmp_code_last;
+  __u8 fragment;          // enum ps_extra_fragment, those that match
+  __u8 options;           // 1: present, 0: absent
+  __u8 hop_limit_first;
+  __u8 hop_limit_last;
+  __u16 vlan_first;       // of the outer tag, PS_NO_VLAN without one
+  __u16 vlan_last;
+  __u16 length_first;     // of the IP datagram, bytes
+  __u16 length_last;
+  __u8 mac[6];
+  __u32 interface;        // ps_hook_const.interface
+  __u64 dscp;             // a bit for each value
+  __u64 pad[3];
+};
+enum ps_extra_fragment { PS_FRAGMENT_NONE = 1, PS_FRAGMENT_FIRST = 2, PS_FRAGMENT_LATER = 4 };
+#define PS_NO_VLAN 4096
 
 // How many entries one policy may have, by instruction level: without may_goto the verifier walks every turn.
 #define PS_RULES_MAX_may_goto 131072

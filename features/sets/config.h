@@ -1,10 +1,11 @@
-// sets: named lists of prefixes, inline or from a file, both families mixed.
+// sets: named lists of prefixes, inline or from a file, both families mixed; and named lists of ports.
 #pragma once
 #include <string>
 #include <vector>
 
 #include "core/base/result.h"
 #include "core/net/address.h"
+#include "core/net/number_range.h"
 
 namespace penstock {
 
@@ -16,6 +17,8 @@ struct Set {
   Location file_at;               // of that path
   std::vector<Prefix> prefixes;   // sorted, no duplicates
   bool counters = false;          // count hits per element
+  std::vector<NumberRange> ports; // of a set of ports: merged; it has no prefixes then
+  bool of_ports() const { return !ports.empty(); }
 };
 
 }  // namespace penstock

@@ -38,14 +38,65 @@ bool matches(const PortMatch& match, const std::optional<unsigned>& port) {
   return found != match.negate;
 }
 
-bool matches(const Rule& rule, const Config& config, const Packet& packet, const World& world) {
+bool matches(const NumberMatch& match, unsigned number) {
+  if (match.ranges.empty()) return true;
+  const bool found = std::ranges::any_of(match.ranges, [&](const NumberRange& r) { return number >= r.first && number <= r.last; });
+  return found != match.negate;
+}
+
+bool matches(const FlagsMatch& match, const std::optional<unsigned>& flags) {
+  if (match == FlagsMatch{}) return true;
+  if (!flags) return false;
+  for (unsigned bit = 1; bit < 256; bit *= 2) {
+    const bool is_set = *flags / bit % 2 == 1;
+    if (match.set / bit % 2 == 1 && !is_set) return false;
+    if (match.clear / bit % 2 == 1 && is_set) return false;
+  }
+  return match.one_of == 0 || (match.one_of & *flags) != 0;
+}
+
+bool matches(const IcmpMatch& match, const Packet& packet) {
+  if (match.kinds.empty()) return true;
+  return std::ranges::any_of(match.kinds, [&](const IcmpKind& kind) {
+    return kind.v6 == packet.source.v6 && packet.icmp_type == kind.type && (!kind.code || packet.icmp_code == *kind.code);
+  });
+}
+
+bool matches(FragmentMatch match, const Packet& packet) {
+  switch (match) {
+    case FragmentMatch::first: return packet.first_fragment;
+    case FragmentMatch::later: return packet.later_fragment;
+    case FragmentMatch::any: return packet.first_fragment || packet.later_fragment;
+    case FragmentMatch::none: return !packet.first_fragment && !packet.later_fragment;
+    case FragmentMatch::every: break;
+  }
+  return true;
+}
+
+// What is said of the frame and the IP header.
+bool matches_headers(const Rule& rule, const Interface& interface, const Packet& packet) {
+  if (!matches(rule.vlan, packet.vlans.empty() ? unsigned{no_vlan} : packet.vlans.front())) return false;
+  if (!matches(rule.dscp, packet.dscp) || !matches(rule.ttl, packet.hop_limit) || !matches(rule.length, packet.length)) return false;
+  if (!matches(rule.fragment, packet)) return false;
+  if (rule.options != OptionsMatch::every && (rule.options == OptionsMatch::present) != packet.options) return false;
+  if (!rule.mac.addresses.empty()) {
+    const bool listed = packet.mac && std::ranges::find(rule.mac.addresses, *packet.mac, &Mac::bytes) != rule.mac.addresses.end();
+    if (listed == rule.mac.negate) return false;
+  }
+  if (rule.interface.names.empty()) return true;
+  const bool named = std::ranges::find(rule.interface.names, interface.name) != rule.interface.names.end();
+  return named != rule.interface.negate;
+}
+
+bool matches(const Rule& rule, const Config& config, const Interface& interface, const Packet& packet, const World& world) {
   if (rule.proto) {
     if (*rule.proto != packet.protocol) return false;
     if (*rule.proto == 1 && packet.source.v6) return false;    // icmp is IPv4's
     if (*rule.proto == 58 && !packet.source.v6) return false;  // icmpv6 is IPv6's
   }
   if (rule.socket && !(world.socket_owns && packet.destination_port)) return false;
-  return matches(rule.from_port, packet.source_port) && matches(rule.to_port, packet.destination_port) &&
+  return matches_headers(rule, interface, packet) && matches(rule.flags, packet.tcp_flags) && matches(rule.icmp, packet) &&
+         matches(rule.from_port, packet.source_port) && matches(rule.to_port, packet.destination_port) &&
          matches(rule.from, config, packet.source) && matches(rule.to, config, packet.destination);
 }
 
@@ -66,9 +117,18 @@ bool dhcp_reply(const Packet& p) {
                      : *p.source_port == 67 && *p.destination_port == 68;
 }
 
-Exit judge(const Policy& policy, const Config& config, const Packet& packet, const World& world) {
-  for (const Rule& rule : policy.rules)
-    if (matches(rule, config, packet, world)) return {verdict(rule.action, policy.mode), "rule", policy.name, rule.name};
+// Adds what is counted to `exits`, the last of them decides.
+Exit judge(const Policy& policy, const Config& config, const Interface& interface, const Packet& packet, const World& world,
+           std::vector<Exit>& exits) {
+  for (const Rule& rule : policy.rules) {
+    if (!matches(rule, config, interface, packet, world)) continue;
+    if (rule.audit)
+      exits.push_back({"audit", "rule", policy.name, rule.name});
+    else if (rule.action == Action::continue_)
+      exits.push_back({"continue", "rule", policy.name, rule.name});
+    else
+      return {verdict(rule.action, policy.mode), "rule", policy.name, rule.name};
+  }
   if (policy.default_action == Action::drop) {
     if (neighbour_discovery(packet)) return {"pass", "kept-nd", policy.name, ""};
     if (dhcp_reply(packet)) return {"pass", "kept-dhcp", policy.name, ""};
@@ -89,7 +149,8 @@ Outcome judge(const Config& config, const Interface& interface, std::span<const 
   Outcome out{"pass", {}};
   for (const Policy& policy : config.policies) {
     if (std::ranges::find(policy.attach, interface.name, &Attach::interface) == policy.attach.end()) continue;
-    out.exits.push_back(judge(policy, config, read.packet, world));
+    Exit exit = judge(policy, config, interface, read.packet, world, out.exits);
+    out.exits.push_back(std::move(exit));
     if (out.exits.back().verdict == "drop") {
       out.verdict = "drop";
       return out;

@@ -7,8 +7,8 @@ namespace penstock::model {
 namespace {
 
 using Octets = std::span<const uint8_t>;
-constexpr Read malformed{Kind::malformed, {}, {}};
-constexpr Read not_ip{Kind::not_ip, {}, {}};
+const Read malformed{Kind::malformed, {}, {}};
+const Read not_ip{Kind::not_ip, {}, {}};
 
 unsigned u16(Octets o, size_t at) { return o[at] * 256u + o[at + 1]; }
 
@@ -27,6 +27,7 @@ Read transport(Packet packet, Octets payload, bool whole, bool v6) {
       if (payload.size() < 20) return malformed;
       const size_t header = (payload[12] / 16) * 4u;
       if (header < 20 || header > payload.size()) return malformed;
+      packet.tcp_flags = payload[13];
       break;
     }
     case 17: {
@@ -41,6 +42,7 @@ Read transport(Packet packet, Octets payload, bool whole, bool v6) {
       if ((packet.protocol == 58) != v6) return {Kind::ip, packet, {}};  // the other family's ICMP is an unknown protocol
       if (payload.size() < 8) return malformed;
       packet.icmp_type = payload[0];
+      packet.icmp_code = payload[1];
       return {Kind::ip, packet, is_error(payload[0], v6) ? quoted(payload.subspan(8), v6) : std::nullopt};
     default:
       return {Kind::ip, packet, {}};
@@ -50,8 +52,9 @@ Read transport(Packet packet, Octets payload, bool whole, bool v6) {
   return {Kind::ip, packet, {}};
 }
 
-// RFC 1858: a fragment at offset 8 would overwrite the flags of the TCP header that was judged.
-bool rewrites_tcp(unsigned offset, unsigned protocol) { return offset == 1 && protocol == 6; }
+// RFC 1858: a fragment at offset 8 would overwrite the flags of the TCP header that was judged; nobody has reason to send
+// one of any protocol.
+bool rewrites_header(unsigned offset) { return offset == 1; }
 
 // RFC 791 3.1
 Read ipv4(Octets o) {
@@ -63,12 +66,17 @@ Read ipv4(Octets o) {
   Packet packet;
   packet.hop_limit = o[8];
   packet.protocol = o[9];
+  packet.dscp = o[1] / 4;
+  packet.length = static_cast<unsigned>(total);
+  packet.options = header > 20;
   std::copy_n(o.begin() + 12, 4, packet.source.bytes.begin());
   std::copy_n(o.begin() + 16, 4, packet.destination.bytes.begin());
   const unsigned offset = u16(o, 6) % 8192;
   const bool more = (u16(o, 6) / 8192) % 2 == 1;
+  packet.fragment_id = u16(o, 4);
+  packet.first_fragment = more && offset == 0;
   if (offset > 0) {
-    if (rewrites_tcp(offset, packet.protocol)) return malformed;
+    if (rewrites_header(offset)) return malformed;
     packet.later_fragment = true;
     return {Kind::ip, packet, {}};
   }
@@ -85,11 +93,13 @@ bool mapped(const Host& host) {
 Read ipv6(Octets o) {
   if (o.size() < 40) return malformed;
   if (o[0] / 16 != 6) return malformed;
-  const size_t length = u16(o, 4);
+  const unsigned length = u16(o, 4);
   if (length > o.size() - 40) return malformed;
   Packet packet;
   packet.source.v6 = packet.destination.v6 = true;
   packet.hop_limit = o[7];
+  packet.dscp = (o[0] % 16) * 4u + o[1] / 64;
+  packet.length = 40 + length;
   std::copy_n(o.begin() + 8, 16, packet.source.bytes.begin());
   std::copy_n(o.begin() + 24, 16, packet.destination.bytes.begin());
   if (mapped(packet.source) || mapped(packet.destination)) return malformed;
@@ -106,18 +116,22 @@ Read ipv6(Octets o) {
     next = rest[0];
     if (kind == 44) {
       const unsigned offset = u16(rest, 2) / 8;
-      if (rewrites_tcp(offset, next)) return malformed;
+      if (rewrites_header(offset)) return malformed;
+      packet.fragment_id = u16(rest, 4) * 65536u + u16(rest, 6);
       if (offset > 0) {
+        packet.first_fragment = false;
         packet.later_fragment = true;
         packet.protocol = next;
         return {Kind::ip, packet, {}};
       }
       if (rest[3] % 2 == 1) whole = false;
+      if (rest[3] % 2 == 1) packet.first_fragment = true;
       rest = rest.subspan(8);
     } else {
       // RFC 4302: AH counts in units of four octets, minus two; the others in eight, not counting the first.
       const size_t size = kind == 51 ? (rest[1] + 2u) * 4 : (rest[1] + 1u) * 8;
       if (size > rest.size()) return malformed;
+      packet.options = true;
       rest = rest.subspan(size);
     }
   }
@@ -155,7 +169,7 @@ std::optional<Quoted> quoted(Octets o, bool v6) {
   if (!v6) {
     const unsigned offset = u16(o, 6) % 8192;
     if (offset == 0) return quoted_payload(packet, rest, false);
-    if (rewrites_tcp(offset, packet.protocol)) return {};
+    if (rewrites_header(offset)) return {};
     packet.later_fragment = true;
     return packet;
   }
@@ -169,7 +183,7 @@ std::optional<Quoted> quoted(Octets o, bool v6) {
     if (kind == 44) {
       length = 8;
       if (const unsigned offset = u16(rest, 2) / 8; offset > 0) {
-        if (rewrites_tcp(offset, packet.protocol)) return {};
+        if (rewrites_header(offset)) return {};
         packet.later_fragment = true;
         return packet;
       }
@@ -190,12 +204,18 @@ Read read_frame(Octets frame, bool ethernet) {
   if (frame.size() < 14) return malformed;
   unsigned type = u16(frame, 12);
   Octets rest = frame.subspan(14);
+  std::vector<unsigned> vlans;
   for (int tags = 0; tags < 2 && (type == 0x8100 || type == 0x88a8); ++tags) {  // IEEE 802.1Q, 802.1ad
     if (rest.size() < 4) return malformed;
+    vlans.push_back(u16(rest, 0) % 4096);
     type = u16(rest, 2);
     rest = rest.subspan(4);
   }
-  return type == 0x0800 ? ipv4(rest) : type == 0x86dd ? ipv6(rest) : not_ip;
+  Read read = type == 0x0800 ? ipv4(rest) : type == 0x86dd ? ipv6(rest) : not_ip;
+  read.packet.vlans = vlans;
+  read.packet.mac.emplace();
+  std::copy_n(frame.begin() + 6, 6, read.packet.mac->begin());
+  return read;
 }
 
 }  // namespace penstock::model

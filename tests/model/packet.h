@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 namespace penstock::model {
 
@@ -18,9 +19,17 @@ struct Packet {
   Host source, destination;
   unsigned protocol = 0;
   unsigned hop_limit = 0;
-  bool later_fragment = false;
+  unsigned dscp = 0;
+  unsigned length = 0;                                    // of the IP datagram, or fragment: bytes
+  bool options = false;                                   // IPv4 options; extension headers but the fragment header
+  bool first_fragment = false, later_fragment = false;
+  unsigned fragment_id = 0;                               // of a fragment
   std::optional<unsigned> source_port, destination_port;  // TCP and UDP, unless a later fragment
-  std::optional<unsigned> icmp_type;                      // ICMP in IPv4, ICMPv6 in IPv6
+  std::optional<unsigned> tcp_flags;                      // TCP, unless a later fragment
+  std::optional<unsigned> icmp_type, icmp_code;           // ICMP in IPv4, ICMPv6 in IPv6
+  // Of the frame.
+  std::optional<std::array<uint8_t, 6>> mac;              // the source's
+  std::vector<unsigned> vlans;                            // numbers, outer first
 };
 
 // What an ICMP or ICMPv6 error quotes: enough to know the flow.  ICMP has no ports but a type.

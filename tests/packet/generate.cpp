@@ -61,6 +61,7 @@ void Generator::transport(Frame& out, unsigned protocol, size_t room) {
     constexpr uint8_t types[] = {0, 3, 4, 5, 8, 11, 12, 13, 127, 128, 129, 133, 134, 135, 136, 137, 138, 1, 2};
     out.resize(start + 8);
     out[start] = pick(types);
+    out[start + 1] = static_cast<uint8_t>(chance(50) ? 0 : below(5));
     if (!quoting_ && chance(60)) {
       quoting_ = true;  // no quote of a quote
       Frame quote;
@@ -107,7 +108,8 @@ void Generator::ipv6(Frame& out, size_t room) {
   constexpr uint8_t protocols[] = {6, 6, 6, 17, 17, 58, 58, 1, 47, 50, 59};
   const size_t start = out.size();
   out.resize(start + 40);
-  out[start] = 0x60;
+  out[start] = static_cast<uint8_t>(0x60 | below(16));
+  out[start + 1] = static_cast<uint8_t>(random_());
   out[start + 7] = chance(40) ? 255 : 64;
   for (const size_t at : {start + 8, start + 24}) {
     const auto wire = chance(2) ? address(false).wire() : address(true).wire();
@@ -161,11 +163,14 @@ Frame Generator::frame(bool ethernet, size_t longest) {
   Frame out;
   const bool v6 = chance(45);
   if (ethernet) {
-    for (int i = 0; i < 12; ++i) out.push_back(static_cast<uint8_t>(random_()));
+    for (int side = 0; side < 2; ++side) {
+      const Mac address = mac();
+      out.insert(out.end(), address.bytes.begin(), address.bytes.end());
+    }
     const size_t tags = chance(65) ? 0 : below(4);
     for (size_t i = 0; i < tags; ++i) {
       append16(out, chance(60) ? 0x8100 : 0x88a8);
-      append16(out, random_() & 0xffff);
+      append16(out, chance(70) ? (random_() & 0xe000) | below(8) : random_() & 0xffff);
     }
     constexpr uint16_t others[] = {0x0806, 0x88cc, 0x9100, 46, 0x8847};
     append16(out, chance(4) ? pick(others) : v6 ? 0x86dd : 0x0800);
@@ -213,6 +218,62 @@ PortMatch Generator::port_match() {
   return out;
 }
 
+NumberMatch Generator::number_match(unsigned most, unsigned common) {
+  NumberMatch out;
+  out.negate = chance(25);
+  for (size_t i = 1 + below(3); i > 0; --i) {
+    uint16_t edges[2];
+    for (uint16_t& edge : edges) edge = static_cast<uint16_t>(chance(60) ? below(common + 1) : below(most + 1));
+    out.ranges.push_back({std::min(edges[0], edges[1]), std::max(edges[0], edges[1])});
+  }
+  merge(out.ranges);
+  if (out.ranges.front() == NumberRange{0, static_cast<uint16_t>(most)}) out.negate = false;
+  return out;
+}
+
+// One or two of the rarer matches, so that packets still meet the rule.
+void Generator::headers(Rule& rule) {
+  for (size_t n = 1 + below(2); n > 0; --n) {
+    switch (below(10)) {
+      case 0:
+        if (rule.proto.value_or(6) != 6 || !rule.icmp.kinds.empty()) break;
+        rule.proto = 6;
+        rule.flags = chance(30) ? FlagsMatch{2, 1 | 4 | 16, 0} : chance(30) ? FlagsMatch{0, 0, 4 | 16} : FlagsMatch{static_cast<uint8_t>(1u << below(8)), 0, 0};
+        if (chance(40)) rule.flags.clear |= static_cast<uint8_t>(1u << below(8)) & ~rule.flags.set;
+        break;
+      case 1: {
+        if (rule.proto && *rule.proto != 1 && *rule.proto != 58) break;
+        constexpr uint8_t types[] = {0, 3, 8, 11, 128, 129, 135, 1, 2};
+        for (size_t i = 1 + below(3); i > 0; --i) {
+          const bool v6 = rule.proto ? *rule.proto == 58 : chance(50);
+          rule.icmp.kinds.push_back({v6, pick(types), chance(70) ? std::nullopt : std::optional(static_cast<uint8_t>(below(4)))});
+        }
+        break;
+      }
+      case 2: rule.vlan = chance(40) ? NumberMatch{chance(50), {{no_vlan, no_vlan}}} : number_match(4095, 7); break;
+      case 3: rule.dscp = number_match(63, 63); break;
+      case 4: rule.ttl = number_match(255, 64); break;
+      case 5: rule.length = number_match(65535, 200); break;
+      case 6: {
+        constexpr FragmentMatch kinds[] = {FragmentMatch::first, FragmentMatch::later, FragmentMatch::any, FragmentMatch::none};
+        rule.fragment = pick(kinds);
+        break;
+      }
+      case 7: rule.options = chance(50) ? OptionsMatch::present : OptionsMatch::absent; break;
+      case 8:
+        rule.mac.negate = chance(40);
+        for (size_t i = 1 + below(3); i > 0; --i) rule.mac.addresses.push_back(mac());
+        break;
+      case 9:
+        rule.interface.negate = chance(40);
+        rule.interface.names = {chance(50) ? "a" : "b"};
+        break;
+    }
+  }
+}
+
+Mac Generator::mac() { return {{2, 0, 0, 0, 0, static_cast<uint8_t>(below(4))}}; }
+
 Rule Generator::rule(const std::vector<Set>& sets, size_t number) {
   constexpr uint8_t protocols[] = {6, 6, 17, 17, 1, 58, 47, 0, 51};
   Rule out;
@@ -225,7 +286,9 @@ Rule Generator::rule(const std::vector<Set>& sets, size_t number) {
     out.to_port = port_match();
   }
   out.socket = chance(5);
-  out.action = chance(50) ? Action::accept : Action::drop;
+  if (chance(40)) headers(out);
+  out.action = chance(15) ? Action::continue_ : chance(50) ? Action::accept : Action::drop;
+  out.audit = out.action == Action::drop && chance(15);
   return out;
 }
 

@@ -36,6 +36,9 @@ class Generator {
   Prefix prefix();
   AddressMatch address_match(const std::vector<Set>& sets);
   PortMatch port_match();
+  NumberMatch number_match(unsigned most, unsigned common);
+  void headers(Rule& rule);
+  Mac mac();
   Rule rule(const std::vector<Set>& sets, size_t number);
 
   std::mt19937_64 random_;

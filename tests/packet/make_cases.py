@@ -149,6 +149,79 @@ case("three policies accept", ETHER / v4() / tcp(80), "pass", "default", on="dou
 case("third policy drops", ETHER / v4(BAD4) / tcp(80), "drop", "rule", on="double",
      exits=[["pass", "rule", "first", "web"], ["audit", "default", "second", ""], ["drop", "rule", "third", "web"]])
 
+# What headers say; every rule has an address of its own, and a first rule counts all of 10/8 and goes on.
+def heads(name, packet, rule="", on="heads", seen=True, tried=False, **more):
+    exits = [["continue", "rule", "heads", "seen"]] * seen + [["audit", "rule", "heads", "tried"]] * tried
+    exits.append(["pass", "rule", "heads", rule] if rule else ["drop", "default", "heads", ""])
+    case(f"heads: {name}", packet, exits[-1][0], exits[-1][1], rule, on=on, exits=exits, **more)
+def heads6(name, packet, rule="", **more):
+    heads(name + " 6", packet, rule, seen=False, **more)
+for flags, rule in (("S", "syn"), ("SE", "syn"), ("SA", ""), ("SF", ""), ("SR", ""), ("A", "")):
+    heads(f"syn {flags}", ETHER / v4("10.1.0.1") / tcp(1, flags=flags), rule, tried=True)
+for flags, rule in (("A", "established"), ("R", "established"), ("PA", "established"), ("S", ""), ("FPU", "")):
+    heads(f"established {flags}", ETHER / v4("10.1.0.2") / tcp(1, flags=flags), rule, tried=True)
+for flags, rule in (("FU", "odd"), ("FPU", "odd"), ("FUA", ""), ("F", ""), ("U", "")):
+    heads(f"odd {flags}", ETHER / v4("10.1.0.3") / tcp(1, flags=flags), rule, tried=True)
+for port, rule in ((80, "ports"), (22, "ports"), (8000, "ports"), (8099, "ports"), (8100, ""), (7999, ""), (81, "")):
+    heads(f"port {port}", ETHER / v4("10.1.0.4") / tcp(port), rule, tried=True)
+heads("flags are TCP's", ETHER / v4("10.1.0.2") / UDP(sport=1, dport=0x1414), tried=True)
+heads("ping", ETHER / v4("10.2.0.1") / ICMP(), "ping")
+heads("pong", ETHER / v4("10.2.0.1") / ICMP(type=0))
+heads("too big", ETHER / v4("10.2.0.1") / ICMP(type=3, code=4), "ping")
+heads("port unreachable", ETHER / v4("10.2.0.1") / ICMP(type=3, code=3))
+heads6("ping", ETHER / v6("2001:db8:2::1") / ICMPv6EchoRequest(), "ping")
+heads6("too big", ETHER / v6("2001:db8:2::1") / ICMPv6PacketTooBig(), "ping")
+heads6("unreachable", ETHER / v6("2001:db8:2::1") / ICMPv6DestUnreach())
+heads("code", ETHER / v4("10.2.0.2") / ICMP(type=3, code=4), "code")
+heads("other code", ETHER / v4("10.2.0.2") / ICMP(type=3, code=5))
+heads("any code", ETHER / v4("10.2.0.2") / ICMP(type=11, code=1), "code")
+for tags, rules in ((ETHER, ("", "untagged", "", "")), (ETHER / Dot1Q(vlan=10, prio=7), ("vlan", "", "tagged", "")),
+                    (ETHER / Dot1Q(vlan=20), ("vlan", "", "tagged", "other-vlan")), (ETHER / Dot1Q(vlan=31), ("", "", "tagged", "other-vlan")),
+                    (ETHER / Dot1AD(vlan=30) / Dot1Q(vlan=10), ("vlan", "", "tagged", "other-vlan")), (ETHER / Dot1Q(vlan=0, prio=1), ("", "", "tagged", "other-vlan"))):
+    for i, rule in enumerate(rules):
+        heads(f"vlan {tags.summary()} {i}", tags / v4(f"10.3.0.{i + 1}") / tcp(1), rule)
+for value, rule in ((46, "dscp"), (1, "dscp"), (3, "dscp"), (0, ""), (4, ""), (63, "")):
+    heads(f"dscp {value}", ETHER / v4("10.4.0.1", tos=value << 2 | 1) / tcp(1), rule)
+    heads6(f"dscp {value}", ETHER / v6("2001:db8:4::1", tc=value << 2 | 2, fl=0xfffff) / tcp(1), rule)
+for value, rule in ((0, "ttl"), (1, "ttl"), (2, ""), (254, ""), (255, "ttl")):
+    heads(f"ttl {value}", ETHER / v4("10.5.0.1", ttl=value) / tcp(1), rule)
+    heads6(f"ttl {value}", ETHER / v6("2001:db8:5::1", hlim=value) / tcp(1), rule)
+for size, rule in ((60, "length"), (61, ""), (999, ""), (1000, "length"), (1001, "length")):
+    heads(f"length {size}", ETHER / v4("10.6.0.1") / tcp(1) / Raw(bytes(size - 40)), rule)
+    heads6(f"length {size}", ETHER / v6("2001:db8:6::1") / tcp(1) / Raw(bytes(size - 60)), rule)
+heads("length of padding", Raw(bytes(ETHER / v4("10.6.0.1") / tcp(1)) + bytes(40)), "length")
+heads("first", ETHER / v4("10.7.0.1", flags="MF", id=70) / UDP(sport=1, dport=2, len=100), "first")
+heads("not first", ETHER / v4("10.7.0.1", frag=5, id=71) / Raw(b"x" * 8))
+heads("whole is not first", ETHER / v4("10.7.0.1") / tcp(1))
+heads6("first", ETHER / v6("2001:db8:7::1") / IPv6ExtHdrFragment(m=1, id=72) / tcp(1), "first")
+heads6("atomic is not first", ETHER / v6("2001:db8:7::1") / IPv6ExtHdrFragment(id=73) / tcp(1))
+heads("later", ETHER / v4("10.7.0.2", frag=185, id=74) / Raw(b"x" * 8), "later")
+heads("middle is later", ETHER / v4("10.7.0.2", frag=185, flags="MF", id=75) / Raw(b"x" * 8), "later")
+heads6("later", ETHER / v6("2001:db8:7::2") / IPv6ExtHdrFragment(nh=17, offset=10, id=76) / Raw(b"x" * 8), "later")
+heads("first is a fragment", ETHER / v4("10.7.0.3", flags="MF", id=77) / tcp(1), "fragment")
+heads("later is a fragment", ETHER / v4("10.7.0.3", frag=185, proto=6, id=78) / Raw(b"x" * 8), "fragment")
+heads("whole is no fragment", ETHER / v4("10.7.0.3") / tcp(1))
+heads("whole", ETHER / v4("10.7.0.4", flags="DF") / tcp(1), "whole")
+heads("first is not whole", ETHER / v4("10.7.0.4", flags="MF", id=79) / tcp(1))
+heads("later is not whole", ETHER / v4("10.7.0.4", frag=185, proto=6, id=80) / Raw(b"x" * 8))
+for address, with_options, without in (("0.1", "options", ""), ("0.2", "", "plain")):
+    heads(f"options {address}", ETHER / v4(f"10.8.{address}", options=[IPOption_NOP()] * 4) / tcp(1), with_options)
+    heads(f"no options {address}", ETHER / v4(f"10.8.{address}") / tcp(1), without)
+    source = f"2001:db8:8::{address[-1]}"
+    heads6(f"options {address}", ETHER / v6(source) / IPv6ExtHdrDestOpt(options=[PadN(optdata=bytes(4))]) / tcp(1), with_options)
+    heads6(f"no options {address}", ETHER / v6(source) / tcp(1), without)
+    heads6(f"fragment header {address}", ETHER / v6(source) / IPv6ExtHdrFragment(id=81) / tcp(1), without)
+    heads6(f"options before a later fragment {address}", ETHER / v6(source) / IPv6ExtHdrHopByHop(options=[PadN(optdata=bytes(4))])
+           / IPv6ExtHdrFragment(nh=6, offset=10, id=82) / Raw(b"x" * 8), with_options)
+for last, rule, other in ((2, "mac", ""), (3, "mac", ""), (4, "", "other-mac")):
+    link = Ether(dst="02:00:00:00:00:01", src=f"02:00:00:00:00:{last:02}")
+    heads(f"mac {last}", link / v4("10.9.0.1") / tcp(1), rule)
+    heads(f"not mac {last}", link / v4("10.9.0.2") / tcp(1), other)
+heads("no Ethernet, no address", v4("10.9.0.1") / tcp(1), ethernet=False)
+heads("no Ethernet, none of these addresses", v4("10.9.0.2") / tcp(1), "other-mac", ethernet=False)
+heads("interface", ETHER / v4("10.10.0.1") / tcp(1), "interface", on="heads2")
+heads("another interface", ETHER / v4("10.10.0.1") / tcp(1))
+
 # Below IP.
 case("vlan", ETHER / Dot1Q(vlan=5, prio=3) / v4() / tcp(80), "pass", "rule", "web")
 case("two tags", ETHER / Dot1AD(vlan=100) / Dot1Q(vlan=7) / v6() / tcp(80), "pass", "rule", "web")
@@ -180,7 +253,8 @@ case("first fragment of udp", ETHER / v4(flags="MF") / UDP(sport=5000, dport=600
 case("later fragment has no ports", ETHER / v4(frag=185, proto=6) / Raw(bytes(tcp(80))), "drop", "default")
 case("later fragment of a set", ETHER / v4(ADMIN4, frag=185, proto=6) / Raw(b"xy"), "pass", "rule", "admins")
 case("tcp at offset 1", ETHER / v4(ADMIN4, frag=1, proto=6) / Raw(b"x" * 20), "drop", "malformed")
-case("udp at offset 1", ETHER / v4(ADMIN4, frag=1, proto=17) / Raw(b"x" * 20), "pass", "rule", "admins")
+case("udp at offset 1", ETHER / v4(ADMIN4, frag=1, proto=17) / Raw(b"x" * 20), "drop", "malformed")
+case("udp at offset 2", ETHER / v4(ADMIN4, frag=2, proto=17) / Raw(b"x" * 20), "pass", "rule", "admins")
 
 # IPv6.
 EXTENSIONS = IPv6ExtHdrHopByHop(options=[PadN(optdata=b"\0" * 4)]) / IPv6ExtHdrRouting(addresses=[]) / IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 12)])

@@ -79,7 +79,7 @@ inline void load(const Classifier& built, const Sets& sets) {
 inline long find(const ps_datagram& packet, bool owned = false) {
   world.packet.outer = packet;
   world.owned = owned;
-  const ps_class_entry* e = classifier_find(nullptr, 0);
+  const ps_class_entry* e = class_entry(classifier_line(nullptr, 0, 0));
   return e ? static_cast<long>(e->position) : -1;
 }
 

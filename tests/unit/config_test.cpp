@@ -9,6 +9,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -152,6 +154,36 @@ TEST(Config, ReportsTwentyErrorsAndCountsTheRest) {
   ASSERT_FALSE(config);
   EXPECT_EQ(config.error().diagnostics.size(), 20u);
   EXPECT_EQ(config.error().diagnostics.back().detail, std::vector<std::string>{"and 5 more errors, not shown"});
+}
+
+TEST(Config, HeaderMatchesAreDecoded) {
+  const auto config = load_config(PENSTOCK_SOURCE "/tests/unit/config/headers.yaml");
+  ASSERT_TRUE(config) << config.error().message();
+  std::map<std::string, Rule> rules;
+  for (const Rule& r : config->policies.front().rules) rules[r.name] = r;
+  EXPECT_EQ(rules["syn"].flags, (FlagsMatch{0x02, 0x15, 0}));
+  EXPECT_EQ(rules["syn"].proto, 6);
+  EXPECT_EQ(rules["established"].flags, (FlagsMatch{0, 0, 0x14}));
+  EXPECT_EQ(rules["xmas"].flags, (FlagsMatch{0x29, 0x02, 0}));
+  EXPECT_EQ(rules["ping"].icmp.kinds, (std::vector<IcmpKind>{{false, 8, {}}, {true, 128, {}}}));
+  EXPECT_FALSE(rules["ping"].proto);
+  EXPECT_EQ(rules["numbers"].icmp.kinds, (std::vector<IcmpKind>{{false, 8, {}}, {false, 3, 4}}));
+  EXPECT_EQ(rules["nd"].proto, 58);
+  EXPECT_TRUE(rules["vlans"].vlan.negate);
+  EXPECT_EQ(rules["vlans"].vlan.ranges, (std::vector<NumberRange>{{5, 6}, {20, 30}, {4096, 4096}}));
+  EXPECT_EQ(rules["tagged"].vlan.ranges, (std::vector<NumberRange>{{0, 4095}}));
+  EXPECT_EQ(rules["tagged"].action, Action::continue_);
+  EXPECT_EQ(rules["voice"].dscp.ranges, (std::vector<NumberRange>{{34, 34}, {46, 46}, {63, 63}}));
+  EXPECT_EQ(rules["near"].ttl.ranges, (std::vector<NumberRange>{{0, 1}, {255, 255}}));
+  EXPECT_EQ(rules["near"].length.ranges, (std::vector<NumberRange>{{0, 100}}));
+  EXPECT_EQ(rules["fragments"].fragment, FragmentMatch::any);
+  EXPECT_EQ(rules["fragments"].options, OptionsMatch::present);
+  EXPECT_TRUE(rules["hosts"].mac.negate);
+  EXPECT_EQ(rules["hosts"].mac.addresses, (std::vector<Mac>{{{2, 0, 0x5e, 0x10, 0, 1}}, {{2, 0, 0x5e, 0x10, 0, 2}}}));
+  EXPECT_EQ(rules["inside"].interface.names, std::vector<std::string>{"lan"});
+  EXPECT_TRUE(rules["inside"].audit);
+  EXPECT_EQ(rules["ports"].to_port.ranges, (std::vector<PortRange>{{22, 22}, {80, 80}, {443, 443}, {8000, 8099}}));
+  EXPECT_TRUE(rules["ports"].from_port.negate);
 }
 
 }  // namespace

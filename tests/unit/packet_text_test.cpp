@@ -56,6 +56,10 @@ TEST(PacketText, ErrorsPointAtTheWord) {
       {"icmp 1.2.3.4 > 1.2.3.5 echo", 24, "unknown ICMP type"},
       {"vlan 4096 udp 1.2.3.4:1 > 1.2.3.5:2", 6, "from 0 to 4095"},
       {"arp ::1 > ::2", 11, "IPv4"},
+      {"udp 1.2.3.4:1 > 1.2.3.5:2 dscp af14", 32, "from 0 to 63"},
+      {"udp 1.2.3.4:1 > 1.2.3.5:2 mac 02:00", 31, "no MAC address"},
+      {"udp 1.2.3.4:1 > 1.2.3.5:2 vlan 1 vlan 2 vlan 3", 41, "at most two tags"},
+      {"icmp 1.2.3.4 > 1.2.3.5 3/256", 24, "from 0 to 255"},
   };
   for (const auto& c : cases) {
     const auto frame = packet_from_text(c.text);

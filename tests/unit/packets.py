@@ -73,6 +73,20 @@ CASES = [
      ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2") / IPv6ExtHdrFragment(m=1, id=9) / tcp(1, 2, "S")),
     ("tcp [2001:db8::1]:1 > [2001:db8::2]:2 fragment 24 length 8 id 9",
      ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2") / IPv6ExtHdrFragment(offset=3, id=9, nh=6) / Raw(bytes(8))),
+    ("udp 192.0.2.1:1 > 192.0.2.2:2 dscp af41 vlan 7 mac 02:00:5e:10:00:01",
+     Ether(src="02:00:5e:10:00:01", dst=TWO) / Dot1Q(vlan=7) / IP(src="192.0.2.1", dst="192.0.2.2", id=0, tos=34 << 2) / UDP(sport=1, dport=2)),
+    ("udp 192.0.2.1:1 > 192.0.2.2:2 options",
+     ETHER / IP(src="192.0.2.1", dst="192.0.2.2", id=0, options=[IPOption_NOP()] * 4) / UDP(sport=1, dport=2)),
+    ("udp [2001:db8::1]:1 > [2001:db8::2]:2 options dscp ef",
+     ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2", tc=46 << 2) / IPv6ExtHdrDestOpt(options=[PadN(optdata=bytes(4))]) / UDP(sport=1, dport=2)),
+    ("tcp 192.0.2.1:1 > 192.0.2.2:2 syn fragment first id 7",
+     ETHER / IP(src="192.0.2.1", dst="192.0.2.2", id=7, flags="MF") / tcp(1, 2, "S")),
+    ("tcp 192.0.2.1:1 > 192.0.2.2:2 fragment later id 7 length 4",
+     ETHER / IP(src="192.0.2.1", dst="192.0.2.2", id=7, frag=185, proto=6) / Raw(bytes(4))),
+    ("icmp 1.2.3.4 > 5.6.7.8 3/13", ETHER / IP(src="1.2.3.4", dst="5.6.7.8", id=0) / ICMP(type=3, code=13)),
+    ("icmp 1.2.3.4 > 5.6.7.8 port-unreachable", ETHER / IP(src="1.2.3.4", dst="5.6.7.8", id=0) / ICMP(type=3, code=3)),
+    ("icmpv6 2001:db8::1 > 2001:db8::2 port-unreachable",
+     ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2", hlim=64) / ICMPv6DestUnreach(code=4)),
 ]
 
 for text, packet in CASES:
