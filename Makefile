@@ -4,11 +4,11 @@ CONFIG ?= Release
 J ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 
-.PHONY: all help setup configure build test demo bench fuzz docs clean
+.PHONY: all help setup configure build test test-long demo bench fuzz docs clean
 all: build
 
 help:                                   ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 	@echo "BUILD=folder  CONFIG=Release|Debug  J=jobs  (now: $(BUILD), $(CONFIG), $(J))"
 
 setup:                                  ## install the packages of packaging/packages.txt that are missing
@@ -27,6 +27,10 @@ demo: configure                         ## hold back a flood in a lab of network
 test: configure                         ## every layer of the tests; needs root
 	@cmake --build $(BUILD) -j $(J)
 	@tests/run $(BUILD)
+
+test-long: configure                    ## the same with twenty million packets through generated rule sets
+	@cmake --build $(BUILD) -j $(J)
+	@PENSTOCK_CLASSIFIED_PACKETS=20000000 tests/run $(BUILD)
 
 bench: configure                        ## the table of figures, and build/bench.json
 	@cmake --build $(BUILD) -j $(J)

@@ -108,6 +108,7 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   next.digests = digests_of(image);
 
   TRY_ASSIGN(out.attachments, attachments_of(image.hooks, devices));
+  for (const Attachment& a : out.attachments) next.devices[a.device.ifindex] = a.device.name;
   TRY_ASSIGN(const Facts facts, facts_of(instance, out.attachments, out.running));
   for (const Attachment& a : out.attachments) {
     const auto at = facts.devices.find(a.device.ifindex);
@@ -118,13 +119,13 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   if (out.current) {
     // The newest revision of this generation holds the text that was applied last.
     uint64_t newest = out.current->number;
-    for (const Revision& r : revisions.all())
+    for (const Revision& r : revisions.heads())
       if (r.generation == out.current->generation && r.status == RevisionStatus::confirmed) newest = std::max(newest, r.number);
     auto text = read_text(revisions.file(newest));
     file_changed = !text || *text != out.change.config;
   }
   out.plan = make_plan(image, next.digests, out.current, out.running, out.attachments, file_changed, facts);
-  for (Setting& s : out.plan.settings) s.since = out.plan.reload ? next.generation : out.running.state.generation;
+  for (Setting& s : out.plan.settings) s.since = next.generation;
   out.change.settings = out.plan.settings;
   out.warnings.insert(out.warnings.end(), out.plan.warnings.begin(), out.plan.warnings.end());
   for (const HookImage& hook : image.hooks) {

@@ -128,11 +128,12 @@ class Finder {
     return out;
   }
 
-  Result<> try_packet(const char* risk, const Attachment& way, const std::string& packet, const std::string& what) {
+  // What `packet` would be lost by; nothing where it comes through.
+  Result<std::optional<Risk>> judge_packet(const char* risk, const Attachment& way, const std::string& packet, const std::string& what) {
     TRY_ASSIGN(auto frame, packet_from_text(packet));
     if (!way.device.ethernet) frame.erase(frame.begin(), frame.begin() + ethernet_header);  // the hook is a raw one
     TRY_ASSIGN(const Judged judged, target_.run(way.hook, frame, false, 0));
-    if (judged.verdict == PS_PASS || judged.verdict == PS_TX || judged.verdict == PS_REDIRECT) return {};
+    if (judged.verdict == PS_PASS || judged.verdict == PS_TX || judged.verdict == PS_REDIRECT) return std::optional<Risk>();
     Risk found{risk, fmt::format("{} on {}", what, way.device.name), verdict_name(judged.verdict), {}};
     if (const Slot* slot = judged.decided) {
       found.by = slot->policy.empty() ? reason_name(slot->reason)
@@ -140,9 +141,30 @@ class Finder {
                                       : fmt::format("rule {}/{}", slot->policy, slot->rule);
       found.at = slot->at;
     }
+    return std::optional(std::move(found));
+  }
+
+  void add(Risk found) {
     // One line is enough for what is lost in the same way (the ACK and the SYN of one connection).
     const bool known = std::ranges::any_of(risks.found, [&](const Risk& r) { return r.name == found.name && r.lost == found.lost; });
     if (!known) risks.found.push_back(std::move(found));
+  }
+
+  Result<> try_packet(const char* risk, const Attachment& way, const std::string& packet, const std::string& what) {
+    TRY_ASSIGN(auto found, judge_packet(risk, way, packet, what));
+    if (found) add(std::move(*found));
+    return {};
+  }
+
+  // Packets from guessed senders: only where none comes through would the real one's be lost too.
+  Result<> try_guesses(const char* risk, const Attachment& way, const std::vector<std::string>& packets, const std::string& what) {
+    std::optional<Risk> first;
+    for (const std::string& packet : packets) {
+      TRY_ASSIGN(auto found, judge_packet(risk, way, packet, what));
+      if (!found) return {};
+      if (!first) first = std::move(found);
+    }
+    if (first) add(std::move(*first));
     return {};
   }
 
@@ -196,19 +218,34 @@ class Finder {
     return {};
   }
 
-  // The DHCP server is on the network or behind its router, which relays from its own address.
+  // The DHCP server is on the network or behind its router, which relays from its own address.  Where an address is
+  // leased, the router's words are as good as the server's; else any that a server may have are.
   Result<> dhcp(const Attachment& way) {
-    Address own = *Address::parse("192.0.2.2"), neighbour = *Address::parse("192.0.2.1");
-    for (const OwnAddress& a : host_.addresses)
-      if (a.address.is_v4() && carries(way, a.ifindex)) {
-        own = a.address;
-        neighbour = {0, (own.lo & Prefix::mask(a.length).lo) | 1};  // the first address of the network
-        break;
-      }
+    Address own = *Address::parse("192.0.2.2"), network = *Address::parse("192.0.2.0");
+    uint64_t last = 255;  // of the network, counted from its first
+    bool leased = false, known = false;
+    for (const OwnAddress& a : host_.addresses) {
+      if (!a.address.is_v4() || !carries(way, a.ifindex)) continue;
+      leased |= a.leased;
+      if (known) continue;
+      known = true;
+      own = a.address;
+      network = {0, own.lo & Prefix::mask(a.length).lo};
+      last = ~Prefix::mask(a.length).lo;
+    }
+    std::vector<Address> servers = routers_of(way, true);
+    if (servers.empty() || !leased) {
+      for (const uint64_t host : {uint64_t{1}, last / 2, last - 1})
+        if (const Address a{0, network.lo + host}; host > 0 && host < last && a != own) servers.push_back(a);
+    }
     constexpr size_t least = 240;  // the fixed part of a DHCP message
-    for (const std::string& server : names_of(routers_of(way, true), neighbour.text()))
-      for (const std::string& to : {std::string("255.255.255.255"), own.text()})
-        TRY(try_packet("lose-dhcp", way, fmt::format("udp {}:67 > {}:68 length {}", server, to, least), "DHCP replies (the IPv4 address)"));
+    const std::string what = "DHCP replies (the IPv4 address)";
+    for (const std::string& to : {std::string("255.255.255.255"), own.text()}) {
+      std::vector<std::string> packets;
+      for (const Address& server : servers) packets.push_back(fmt::format("udp {}:67 > {}:68 length {}", server.text(), to, least));
+      if (leased && !packets.empty()) TRY(try_packet("lose-dhcp", way, packets.front(), what));
+      TRY(try_guesses("lose-dhcp", way, packets, what));
+    }
     std::vector<Address> relays = routers_of(way, false);
     std::erase_if(relays, [](const Address& a) { return !is_link_local(a); });
     const Address own6 = own_address(way, false, true).value_or(*Address::parse("fe80::2"));
@@ -227,7 +264,7 @@ class Finder {
       if (own == Address{}) continue;  // there is no way to ask this one
       for (const Attachment* way : ways) {
         known_resolver = true;
-        TRY(answer(*way, server, 53, own, what));
+        TRY(answer(*way, {server}, 53, own, what));
       }
     }
     constexpr uint16_t dns = 53, ntp = 123;
@@ -235,9 +272,8 @@ class Finder {
       for (const bool v4 : {true, false}) {
         const auto own = own_address(way, v4);
         if (!own) continue;
-        const Address server = *Address::parse(v4 ? "192.0.2.53" : "2001:db8::53");
-        if (!known_resolver && !names_answers(config, dns)) TRY(answer(way, server, dns, *own, fmt::format("answers of resolvers ({})", v4 ? "IPv4" : "IPv6")));
-        if (!names_answers(config, ntp)) TRY(answer(way, server, ntp, *own, fmt::format("answers of time servers ({})", v4 ? "IPv4" : "IPv6")));
+        if (!known_resolver && !names_answers(config, dns)) TRY(answer(way, guessed(v4), dns, *own, fmt::format("answers of resolvers ({})", v4 ? "IPv4" : "IPv6")));
+        if (!names_answers(config, ntp)) TRY(answer(way, guessed(v4), ntp, *own, fmt::format("answers of time servers ({})", v4 ? "IPv4" : "IPv6")));
       }
     return connections();
   }
@@ -276,13 +312,26 @@ class Finder {
     return out;
   }
 
-  Result<> answer(const Attachment& way, const Address& server, uint16_t port, const Address& own, const std::string& what) {
+  // Servers may be anywhere: addresses far apart, so that a list of bad networks does not hold them all.
+  static std::vector<Address> guessed(bool v4) {
+    std::vector<Address> out;
+    for (const char* text : {"192.0.2.53", "9.0.0.53", "77.0.0.53", "163.0.0.53", "212.0.0.53"})
+      if (v4) out.push_back(*Address::parse(text));
+    for (const char* text : {"2001:db8::53", "2001:500::53", "2400:8000::53", "2600:8000::53", "2a00:8000::53"})
+      if (!v4) out.push_back(*Address::parse(text));
+    return out;
+  }
+
+  // Answers of any of `servers`, to a socket bound for this.
+  Result<> answer(const Attachment& way, const std::vector<Address>& servers, uint16_t port, const Address& own, const std::string& what) {
     const auto asker = listen_on(own);
     if (!asker) {
       unjudged(what, asker.error());
       return {};
     }
-    return try_packet("lose-replies", way, fmt::format("udp {} > {} length 48", endpoint(server, port), endpoint(own, asker->port)), what);
+    std::vector<std::string> packets;
+    for (const Address& server : servers) packets.push_back(fmt::format("udp {} > {} length 48", endpoint(server, port), endpoint(own, asker->port)));
+    return try_guesses("lose-replies", way, packets, what);
   }
 
   Result<> connections() {

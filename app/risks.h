@@ -23,10 +23,11 @@ struct Risks {
 // Runs on `target` (opened with World::live) what the devices of `attachments` receive now or will:
 //   lose-ssh      the next packet (ACK) and a new SYN of every connection that sshd owns, and a SYN of config.management
 //   lose-nd       neighbour solicitation and advertisement, router advertisement
-//   lose-dhcp     a DHCPv4 offer, broadcast and unicast; a DHCPv6 reply
+//   lose-dhcp     a DHCPv4 offer, broadcast and unicast; a DHCPv6 reply; from the router where an IPv4 address is leased, else
+//                 only where no server could get through
 //   lose-replies  answers of the resolvers and of a time server to sockets bound for this; segments of up to
 //                 most_connections own outgoing TCP connections
-// Where no resolver is known, a guessed one answers.  Peers that are reached by other devices are no concern.  An error
+// Where no resolver is known, guessed ones answer, and a risk is one that loses the answers of all.  Peers that are reached by other devices are no concern.  An error
 // means that a packet could not be run.
 inline constexpr size_t most_connections = 1024;
 Result<Risks> find_risks(const Config& config, const std::vector<Attachment>& attachments, ReplayTarget& target);

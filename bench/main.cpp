@@ -23,12 +23,20 @@ int main(int argc, char** argv)
     app.add_option("--repeat", options.repeat, "packets of a measurement")->capture_default_str()->check(CLI::Range(1000, 100'000'000));
     std::string list;
     app.add_option("--list", list, "only print a million prefixes, one a line")->check(CLI::IsMember({"ipv4", "ipv6"}));
+    std::size_t rules = 0;
+    std::uint64_t seed = 1;
+    app.add_option("--rules", rules, "only print this many rules, as in a policy of a file")->check(CLI::Range(1, 100'000));
+    app.add_option("--seed", seed, "which rules")->capture_default_str();
     CLI11_PARSE(app, argc, argv);
     try {
         if (!list.empty()) {
             using namespace penstock::bench;
             for (const auto& element : prefixes(list == "ipv6", Layout::spread, 1'000'000, 1))
                 fmt::print("{}\n", prefix_of(element).text());
+            return 0;
+        }
+        if (rules) {
+            fmt::print("{}", penstock::bench::rules_text(rules, seed));
             return 0;
         }
         auto rows = penstock::bench::measure_sets(PENSTOCK_BENCH_OBJECT, only, !no_peers, options);

@@ -1,11 +1,12 @@
 #include "bench/node.h"
 
-#include <algorithm>
 #include <chrono>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
 #include "app/compile.h"
+#include "tests/model/listed.h"
 
 namespace penstock::bench {
 
@@ -18,30 +19,15 @@ double seconds_since(std::chrono::steady_clock::time_point begin)
 
 Config config_of(std::span<const sets::Element> elements, bool counters)
 {
-    Config config;
-    Interface wan;
-    wan.name = "wan";
-    wan.match = {"wan"};
-    config.interfaces.push_back(wan);
-    Policy edge;
-    edge.name = "edge";
-    edge.attach.push_back({"wan", {}});
-    if (!elements.empty()) {
-        Set listed;
-        listed.name = "listed";
-        listed.counters = counters;
-        for (const auto& element : elements)
-            listed.prefixes.push_back(prefix_of(element));
-        std::ranges::sort(listed.prefixes);
-        config.sets.push_back(std::move(listed));
-        Rule rule;
-        rule.name = "listed";
-        rule.from.any = false;
-        rule.from.sets = {"listed"};
-        rule.action = Action::drop;
-        edge.rules.push_back(rule);
+    std::vector<Prefix> prefixes;
+    prefixes.reserve(elements.size());
+    for (const auto& element : elements)
+        prefixes.push_back(prefix_of(element));
+    auto config = drop_listed(std::move(prefixes), counters);
+    if (elements.empty()) {
+        config.sets.clear();
+        config.policies.front().rules.clear();
     }
-    config.policies.push_back(edge);
     return config;
 }
 

@@ -99,4 +99,26 @@ std::vector<Row> measure_rules(const std::string& object, const std::string& onl
     return rows;
 }
 
+std::string rules_text(std::size_t count, std::uint64_t seed)
+{
+    std::string out;
+    std::size_t number = 0;
+    for (const auto& one : rule_sets::generate(Family::access_lists, Addresses::mixed, count, seed)) {
+        const auto& rule = one.rule;
+        const auto& prefix = one.prefix;
+        out += fmt::format("      - {{ name: r{}", number++);
+        constexpr const char *sides[] = {"from", "to"}, *ports[] = {"from-port", "to-port"};
+        for (int side = 0; side < 2; ++side)
+            if (prefix[side])
+                out += fmt::format(", {}: \"{}\"", sides[side], prefix[side]->text());
+        if (rule.flags & PS_RULE_PROTO)
+            out += fmt::format(", proto: {}", rule.proto);
+        for (int side = 0; side < 2; ++side)
+            if (rule.port_first[side] != 0 || rule.port_last[side] != 65535)
+                out += fmt::format(", {}: {}-{}", ports[side], rule.port_first[side], rule.port_last[side]);
+        out += fmt::format(", action: {} }}\n", rule.verdict == PS_DROP ? "drop" : "accept");
+    }
+    return out;
+}
+
 }  // namespace penstock::bench

@@ -4,6 +4,7 @@
 // fit IP's length.  What contradicts is malformed (RFC 791, 8200, 7112, 9293, 768).  A jumbogram cannot fit a frame
 // of 9,000 bytes, so payload length 0 means an empty payload.
 #pragma once
+#include "bpf/loop.bpf.h"
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/in6.h>
@@ -176,19 +177,20 @@ __noinline int packet_extensions(struct xdp_md *ctx, __u32 quoted)
   if (!p)
     return PS_REASON_MALFORMED;
   struct ps_datagram *d = quoted ? &p->quoted : &p->outer;
-  __u32 at = d->transport;
-  __u8 next = d->protocol;
-  for (int i = 0; i < PACKET_EXTENSIONS && packet_is_extension(next); i++) {
+  __u32 turn __attribute__((unused)) = 0;
+  // Where the walk is lies in memory, of which the verifier knows nothing: so it need not walk each turn.
+  p->extensions = 0;
+  while (packet_is_extension(d->protocol) && p->extensions++ < PACKET_EXTENSIONS) {
+    LOOP_TURN(turn, PACKET_EXTENSIONS, out);
+    __u32 at = d->transport;
     const __u8 *h = packet_header(ctx, at, 8);
     if (!h || at + 8 > d->end)
       return PS_REASON_MALFORMED;
-    const __u8 header = next;
-    next = h[0];
+    const __u8 header = d->protocol;
+    d->protocol = h[0];
     if (header == IPPROTO_FRAGMENT) {
       const __u32 fragment = bpf_ntohs(*(const __be16 *)(h + 2));
-      at += 8;
-      d->protocol = next;
-      d->transport = at;
+      d->transport = at + 8;
       if (packet_fragment(d, fragment >> 3, fragment & 1))
         return PS_REASON_MALFORMED;
       if (d->flags & PS_LATER_FRAGMENT)
@@ -198,11 +200,11 @@ __noinline int packet_extensions(struct xdp_md *ctx, __u32 quoted)
       at += header == IPPROTO_AH ? (h[1] + 2) << 2 : (h[1] + 1) << 3;
       if (at > d->end)
         return PS_REASON_MALFORMED;
+      d->transport = at;
     }
   }
-  d->protocol = next;
-  d->transport = at;
-  return packet_is_extension(next) ? PS_REASON_MALFORMED : PS_REASON_NONE;
+out:
+  return packet_is_extension(d->protocol) ? PS_REASON_MALFORMED : PS_REASON_NONE;
 }
 
 static __always_inline enum ps_reason packet_ipv6(struct xdp_md *ctx, struct ps_packet *p, __u32 at, int quoted)

@@ -157,20 +157,6 @@ int apply_prepared(const Invocation& in, const Instance& instance, Prepared& pre
 
   const uint64_t number = prepared.change.revision.number;
   if (!prepared.plan.reload) {
-    if (auto done = change_settings(instance, prepared.change.settings); !done) return in.out.fail(done.error());
-    if (prepared.plan.attach) {  // settle() has attached what came back; what is left is to detach or attach for good
-      std::vector<Fd> programs;
-      std::vector<Wanted> wanted;
-      for (const Attachment& a : prepared.attachments) {
-        auto program = open_pin(fmt::format("{}/hook-{}", instance.generation(prepared.running.state.generation), a.hook));
-        if (!program) return in.out.fail(program.error());
-        programs.push_back(std::move(*program));
-        wanted.push_back({a.device, programs.back().get(), a.mode});
-      }
-      auto done = attach_wanted(instance, wanted);
-      if (!done) return in.out.fail(done.error());
-      for (const Diagnostic& d : *done) in.out.warn(d);
-    }
     prepared.change.revision.generation = prepared.running.state.generation;
     if (auto done = record_only(instance, prepared.change); !done) return in.out.fail(done.error());
     in.out.print(fmt::format("revision {} is saved; generation {} runs on\n", number, prepared.running.state.generation));

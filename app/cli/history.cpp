@@ -15,7 +15,7 @@ static int run(const Invocation& in) {
   const uint64_t now = coarse_now();
   Json list = Json::array();
   std::string text;
-  for (const Revision& r : Revisions(*instance).all()) {
+  for (const Revision& r : Revisions(*instance).heads()) {
     std::string status = status_name(r.status);
     if (running->transaction && running->transaction->to == r.number && r.status == RevisionStatus::candidate)
       status = running->transaction->waiting(now) ? "waiting" : running->transaction->confirmed() ? "confirmed" : "reverted";

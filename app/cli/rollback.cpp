@@ -37,7 +37,7 @@ static int run(const Invocation& in) {
   if (!wanted.empty()) {
     target = std::stoull(wanted);
   } else {
-    for (const Revision& r : Revisions(turn->instance).all())
+    for (const Revision& r : Revisions(turn->instance).heads())
       if (r.status == RevisionStatus::confirmed && r.generation != running->state.generation) target = std::max(target, r.number);
     if (target == 0) return in.out.fail(Error(Diagnostic{"there is no earlier confirmed revision to go back to", {}, {}, "see `penstock history`"}));
   }

@@ -15,7 +15,7 @@ struct Links {
   std::string text;
 };
 
-Links describe_links(const Output& out, const Running& running, const Revision* revision) {
+Links describe_links(const Output& out, const Instance& instance, const Running& running, const Revision* revision) {
   Links links;
   std::vector<Attachment> wanted;
   if (revision)
@@ -27,7 +27,8 @@ Links describe_links(const Output& out, const Running& running, const Revision* 
   for (const RunningLink& link : running.links) {
     const auto want = std::find_if(wanted.begin(), wanted.end(), [&](const Attachment& a) { return a.device.ifindex == link.ifindex; });
     const std::string interface = want == wanted.end() ? "-" : revision->hooks[want->hook].interface;
-    const std::string name = link.device.empty() ? fmt::format("#{}", link.ifindex) : link.device;
+    std::string name = link.device.empty() ? Revisions(instance).device(link.ifindex) : link.device;
+    if (name.empty()) name = fmt::format("#{}", link.ifindex);
     if (link.info.ifindex == 0)
       add(name, interface, "-", "device is gone", false);
     else if (want == wanted.end())
@@ -67,8 +68,12 @@ int run(const Invocation& in) {
   Json json = {{"instance", instance->name}, {"active", active != 0}, {"generation", active}};
   // The newest revision of the active generation knows the places in the file as they were last applied.
   std::optional<Revision> revision;
-  for (Revision& r : Revisions(*instance).all())
+  for (Revision& r : Revisions(*instance).heads())
     if (r.generation == active && r.status != RevisionStatus::reverted) revision = std::move(r);
+  if (revision) {
+    auto whole = Revisions(*instance).read(revision->number);
+    revision = whole ? std::optional(std::move(*whole)) : std::nullopt;
+  }
   if (revision) {
     json["revision"] = revision->number;
     json["file"] = revision->source;
@@ -93,7 +98,7 @@ int run(const Invocation& in) {
     json["waiting"] = std::move(waiting);
   }
 
-  Links links = describe_links(in.out, *running, revision ? &*revision : nullptr);
+  Links links = describe_links(in.out, *instance, *running, revision ? &*revision : nullptr);
   json["interfaces"] = std::move(links.json);
   in.out.print("\ninterfaces\n" + links.text);
 

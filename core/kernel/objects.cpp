@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <iterator>
 #include <span>
@@ -249,11 +250,14 @@ Result<> Object::resize(const std::string& name, uint32_t entries) {
 
 Result<> Object::load() {
   if (level_ == Level::basic) {
-    TRY_ASSIGN(const ps_clock_const clock, measure_clock());
+    static const Result<ps_clock_const> measured = measure_clock();  // once: all gates must agree on what time it is
+    TRY_ASSIGN(const ps_clock_const clock, measured);
     TRY(constant("clock_const", bytes_of(clock)));
   }
   bpf_program* program = nullptr;
+  const char* strict = std::getenv("PENSTOCK_STRICT_ALIGNMENT");
   bpf_object__for_each_program(program, object_.get()) {
+    if (strict && name_ == strict) bpf_program__set_flags(program, bpf_program__flags(program) | BPF_F_STRICT_ALIGNMENT);
     if (frags_) bpf_program__set_flags(program, bpf_program__flags(program) | BPF_F_XDP_HAS_FRAGS);
   }
   last_warning.clear();

@@ -41,7 +41,8 @@ class Object {
   bool frags() const { return frags_; }
   void without_frags() { frags_ = false; }
 
-  // An error carries the kernel's words: the last lines of the verifier's log.
+  // An error carries the kernel's words: the last lines of the verifier's log.  Tests name an object in
+  // PENSTOCK_STRICT_ALIGNMENT that the verifier is then asked to judge as on a machine without unaligned loads.
   Result<> load();
 
   // After load(); the object owns the descriptors.

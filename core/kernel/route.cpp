@@ -2,10 +2,9 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
-#include <ifaddrs.h>
 #include <libmnl/libmnl.h>
+#include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -113,25 +112,22 @@ Result<std::vector<Router>> routers() {
 }
 
 Result<std::vector<OwnAddress>> own_addresses() {
-  ifaddrs* list = nullptr;
-  if (getifaddrs(&list) != 0) return fail_errno("cannot list this host's addresses", errno);
-  const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner(list, freeifaddrs);
   std::vector<OwnAddress> out;
-  for (const ifaddrs* i = list; i; i = i->ifa_next) {
-    if (!i->ifa_addr) continue;
-    OwnAddress own;
-    own.ifindex = if_nametoindex(i->ifa_name);
-    if (i->ifa_addr->sa_family == AF_INET) {
-      own.address = Address::v4(ntohl(reinterpret_cast<const sockaddr_in*>(i->ifa_addr)->sin_addr.s_addr));
-      if (i->ifa_netmask)
-        own.length = 96 + static_cast<unsigned>(__builtin_popcount(reinterpret_cast<const sockaddr_in*>(i->ifa_netmask)->sin_addr.s_addr));
-    } else if (i->ifa_addr->sa_family == AF_INET6) {
-      own.address = Address::v6(reinterpret_cast<const sockaddr_in6*>(i->ifa_addr)->sin6_addr.s6_addr);
-    } else {
-      continue;
-    }
-    out.push_back(own);
-  }
+  std::vector<char> buffer;
+  start_request<ifaddrmsg>(buffer, RTM_GETADDR, NLM_F_DUMP)->ifa_family = AF_UNSPEC;
+  const int error = ask_kernel(message_in(buffer), [&](const nlmsghdr* message) {
+    const auto* header = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(message));
+    std::optional<Address> address, local;  // of a point-to-point link the first is the peer's
+    uint32_t flags = header->ifa_flags;
+    each_attribute<ifaddrmsg>(message, [&](const nlattr* a) {
+      if (mnl_attr_get_type(a) == IFA_ADDRESS) address = address_in(a);
+      if (mnl_attr_get_type(a) == IFA_LOCAL) local = address_in(a);
+      if (mnl_attr_get_type(a) == IFA_FLAGS) flags = mnl_attr_get_u32(a);
+    });
+    if (local) address = local;
+    if (address) out.push_back({header->ifa_index, *address, header->ifa_prefixlen + (address->is_v4() ? 96u : 0u), !(flags & IFA_F_PERMANENT)});
+  });
+  if (error) return fail_errno("cannot list this host's addresses", error);
   return out;
 }
 

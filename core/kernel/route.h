@@ -29,8 +29,9 @@ struct OwnAddress {
   uint32_t ifindex = 0;
   Address address;
   unsigned length = 128;  // of the network's prefix, of the 128 bits
+  bool leased = false;    // it has a lifetime: from DHCP or a router's advertisement
 };
-Result<std::vector<OwnAddress>> own_addresses();  // getifaddrs, loopback too
+Result<std::vector<OwnAddress>> own_addresses();  // rtnetlink, loopback too
 
 // For each device those that carry it, at any depth, itself among them: the ports of a bridge or bond, the device below a
 // VLAN.  What arrives for the upper device arrives on one of these.

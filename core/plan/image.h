@@ -16,7 +16,7 @@ struct TableImage {
   std::string map;         // its name in the object, "policy_rules"
   uint32_t value_size = 0;
   Bytes data;
-  std::string structure;   // what `status` says of it: "bitmap, 41 MiB"; may be empty
+  std::string structure;   // what `status` says of it: "blocks, 41 MiB"; may be empty
   bool state = false;      // it records what happened, not what the file says: a difference is no change
 };
 
@@ -36,7 +36,7 @@ struct SetImage {
   std::string name;
   uint32_t index = 0;       // in the table `sets`
   bool counters = false;
-  std::string structure;    // "bitmap, 8.1 MiB" for status
+  std::string structure;    // "blocks, 4.1 MiB" for status
   size_t elements = 0;
   uint32_t number = 0;      // stable: the index of its run-time elements in maps that outlive generations
 };

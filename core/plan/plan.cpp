@@ -81,6 +81,16 @@ void plan_settings(Plan& plan, const std::vector<Attachment>& wanted, const Runn
   }
 }
 
+// Only devices change: the same programs once more, as a generation of their own, so that this can be taken back too.
+void plan_same_again(Plan& plan, const Image& image, const std::vector<Attachment>& wanted, const Running& running) {
+  plan.reload = true;
+  for (const HookImage& hook : image.hooks)
+    plan.actions.push_back({ActionKind::program, '~', "program of " + hook.interface, "loaded again, for a generation that can be taken back", {}, "freed with its generation"});
+  for (const Attachment& a : wanted)
+    if (std::any_of(running.links.begin(), running.links.end(), [&](const RunningLink& l) { return l.ifindex == a.device.ifindex && l.info.ifindex != 0; }))
+      plan.actions.push_back({ActionKind::replace, '~', a.device.name, "replace the program in place", {}, "the previous program"});
+}
+
 }  // namespace
 
 Plan make_plan(const Image& image, const std::map<std::string, std::string>& digests, const std::optional<Revision>& current,
@@ -132,6 +142,7 @@ Plan make_plan(const Image& image, const std::map<std::string, std::string>& dig
     plan.attach = true;
   }
   if (runs && !plan.reload && image.hooks.empty() != current->hooks.empty()) plan.reload = true;
+  if (!plan.reload && (plan.attach || !plan.settings.empty())) plan_same_again(plan, image, wanted, running);
   if (plan.actions.empty() && file_changed)
     plan.actions.push_back({ActionKind::record, '~', "revision", "the file changed, what it means did not: only the file is saved", {}, "rollback"});
   return plan;

@@ -39,8 +39,8 @@ struct Plan {
   std::vector<Diagnostic> warnings;       // what stays as it is though it should not
   std::vector<Diagnostic> fallbacks;      // modes that will not be as hoped; the attach itself says more
   std::vector<Setting> settings;          // to be changed before the attach; `since` is for the caller to fill in
-  bool reload = false;    // a new generation must be loaded
-  bool attach = false;    // links must be made or removed for the generation that runs
+  bool reload = false;    // a new generation must be loaded; else there is at most a revision to be saved
+  bool attach = false;    // links must be made or removed
   bool empty() const { return actions.empty(); }
 };
 

@@ -7,9 +7,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+
+#include "core/plan/revision_tables.h"
 
 namespace penstock {
 
@@ -18,7 +21,7 @@ using nlohmann::json;
 
 namespace {
 
-constexpr int format_version = 1;
+constexpr int format_version = 2;
 
 std::string hex_digest(XXH3_state_t* state) {
   const XXH128_hash_t h = XXH3_128bits_digest(state);
@@ -47,19 +50,16 @@ Location location_from(const json& j) {
 }
 
 json to_json(const Revision& r) {
-  json hooks = json::array(), sets = json::array(), slots = json::array();
+  json hooks = json::array(), sets = json::array();
   for (const HookImage& h : r.hooks)
     hooks.push_back({{"interface", h.interface}, {"match", h.match}, {"mode", h.mode}, {"object", h.object}, {"raw", h.raw}, {"at", to_json(h.at)}});
   for (const SetImage& s : r.sets)
     sets.push_back({{"name", s.name}, {"index", s.index}, {"counters", s.counters}, {"structure", s.structure}, {"elements", s.elements}, {"number", s.number}});
-  for (const Slot& s : r.slots)
-    slots.push_back({{"number", s.number}, {"interface", s.interface}, {"policy", s.policy}, {"rule", s.rule},
-                     {"verdict", static_cast<int>(s.verdict)}, {"reason", static_cast<int>(s.reason)}, {"at", to_json(s.at)}});
-  json parts = json::object();
-  for (const auto& [name, part] : r.parts) parts[name] = {{"digest", part.digest}, {"at", to_json(part.at)}, {"text", part.text}};
-  return {{"parts", parts}, {"format", format_version}, {"revision", r.number}, {"generation", r.generation}, {"created", r.created}, {"user", r.user},
-          {"source", r.source}, {"note", r.note}, {"hooks", hooks}, {"sets", sets}, {"slots", slots},
-          {"structures", r.structures}, {"digests", r.digests}};
+  json devices = json::object();
+  for (const auto& [ifindex, name] : r.devices) devices[std::to_string(ifindex)] = name;
+  return {{"format", format_version}, {"revision", r.number}, {"generation", r.generation}, {"created", r.created}, {"user", r.user},
+          {"source", r.source}, {"note", r.note}, {"hooks", hooks}, {"sets", sets},
+          {"structures", r.structures}, {"digests", r.digests}, {"devices", devices}};
 }
 
 Revision revision_from(const json& j) {
@@ -82,12 +82,10 @@ Revision revision_from(const json& j) {
   }
   for (const json& s : j.at("sets"))
     r.sets.push_back({s.at("name"), s.at("index"), s.at("counters"), s.at("structure"), s.at("elements"), s.at("number")});
-  for (const json& s : j.at("slots"))
-    r.slots.push_back({s.at("number"), s.at("interface"), s.at("policy"), s.at("rule"), static_cast<ps_verdict>(s.at("verdict").get<int>()),
-                       static_cast<ps_reason>(s.at("reason").get<int>()), location_from(s.at("at"))});
-  for (const auto& [name, part] : j.at("parts").items()) r.parts[name] = {part.at("digest"), location_from(part.at("at")), part.at("text")};
   r.structures = j.at("structures").get<std::map<std::string, std::string>>();
   r.digests = j.at("digests").get<std::map<std::string, std::string>>();
+  const json devices = j.value("devices", json::object());
+  for (const auto& [ifindex, name] : devices.items()) r.devices[static_cast<uint32_t>(std::strtoul(ifindex.c_str(), nullptr, 10))] = name;
   return r;
 }
 
@@ -111,8 +109,14 @@ Result<> flush(const std::string& path) {
 }
 
 std::string read_text(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(in), {});
+  std::string text;
+  const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat about {};
+  if (!file || fstat(file.get(), &about) < 0) return text;
+  text.resize(static_cast<size_t>(about.st_size));
+  const ssize_t n = ::read(file.get(), text.data(), text.size());
+  text.resize(n < 0 ? 0 : static_cast<size_t>(n));
+  return text;
 }
 
 }  // namespace
@@ -173,7 +177,7 @@ std::vector<uint64_t> Revisions::numbers() const {
   return out;
 }
 
-Result<Revision> Revisions::read(uint64_t number) const {
+Result<Revision> Revisions::head(uint64_t number) const {
   const std::string path = directory(number) + "/meta.json";
   std::ifstream in(path);
   if (!in) return fail_errno(fmt::format("cannot read {}", path), errno, fs::exists(directory(number)) ? "" : "see `penstock history` for the revisions that are kept");
@@ -189,10 +193,24 @@ Result<Revision> Revisions::read(uint64_t number) const {
   }
 }
 
-std::vector<Revision> Revisions::all() const {
+Result<Revision> Revisions::read(uint64_t number) const {
+  TRY_ASSIGN(Revision r, head(number));
+  if (!read_slots(read_text(directory(number) + "/slots"), r.slots) || !read_parts(read_text(directory(number) + "/parts"), r.parts))
+    return fail(fmt::format("{} is damaged", directory(number)));
+  return r;
+}
+
+std::string Revisions::device(uint32_t ifindex) const {
+  const std::vector<Revision> known = heads();
+  for (auto r = known.rbegin(); r != known.rend(); ++r)
+    if (const auto name = r->devices.find(ifindex); name != r->devices.end()) return name->second;
+  return {};
+}
+
+std::vector<Revision> Revisions::heads() const {
   std::vector<Revision> out;
   for (const uint64_t number : numbers())
-    if (auto revision = read(number)) out.push_back(std::move(*revision));
+    if (auto revision = head(number)) out.push_back(std::move(*revision));
   return out;
 }
 
@@ -212,6 +230,8 @@ Result<> Revisions::save(const Revision& revision, const std::string& config, co
   TRY(make_directories(aside + "/sets"));
   TRY(write_file(aside + "/node.yaml", config));
   TRY(write_file(aside + "/meta.json", to_json(revision).dump(1)));
+  TRY(write_file(aside + "/slots", slots_text(revision.slots)));
+  TRY(write_file(aside + "/parts", parts_text(revision.parts)));
   TRY(write_file(aside + "/status", status_name(revision.status)));
   for (const auto& [set, path] : set_files) {
     fs::copy_file(path, aside + "/sets/" + set, fs::copy_options::overwrite_existing, error);
@@ -242,9 +262,17 @@ void Revisions::prune(size_t keep, const std::vector<uint64_t>& needed) const {
     if (std::find(needed.begin(), needed.end(), have[i]) == needed.end()) fs::remove_all(directory(have[i]), error);
 }
 
-std::vector<Slot> Revisions::known_slots() const {
+std::vector<Slot> Revisions::known_slots(uint64_t except) const {
   std::vector<Slot> out;
-  for (const Revision& revision : all()) out.insert(out.end(), revision.slots.begin(), revision.slots.end());
+  std::vector<bool> seen;
+  const auto fresh = [&](uint32_t number) {
+    if (number >= seen.size()) seen.resize(number + 1);
+    const bool is = !seen[number];
+    seen[number] = true;
+    return is;
+  };
+  for (const uint64_t number : numbers())
+    if (number != except && head(number)) read_slots(read_text(directory(number) + "/slots"), fresh, out);
   return out;
 }
 

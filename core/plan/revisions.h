@@ -29,6 +29,7 @@ struct Revision {
   std::map<std::string, std::string> structures;  // of tables, by map
   std::map<std::string, std::string> digests;     // "table NAME", "hook NAME": what the image held
   std::map<std::string, Part> parts;
+  std::map<uint32_t, std::string> devices;        // that it was applied to, by ifindex: for when they are gone
 };
 
 // Digests of everything that the kernel sees of an image.  Positions in the file are not in it.
@@ -44,7 +45,11 @@ class Revisions {
 
   std::vector<uint64_t> numbers() const;  // ascending
   Result<Revision> read(uint64_t number) const;
-  std::vector<Revision> all() const;      // those that can be read
+  Result<Revision> head(uint64_t number) const;  // without slots and parts: cheap however many rules there are
+  std::vector<Revision> heads() const;           // those that can be read
+
+  // The last name of a device that is gone, by what was applied; empty where no kept revision knows it.
+  std::string device(uint32_t ifindex) const;
 
   // Writes a whole revision aside and renames it into place: there or not there, never half.
   // config: the text of the file.  set_files: by set name, the path that was read.
@@ -54,8 +59,8 @@ class Revisions {
   // Deletes the oldest beyond `keep`, never one that runs, is pending or was the last confirmed.
   void prune(size_t keep, const std::vector<uint64_t>& needed) const;
 
-  // The slots that kept revisions name.
-  std::vector<Slot> known_slots() const;
+  // The slots that kept revisions name, but for `except`; each number once, without its place in the file.
+  std::vector<Slot> known_slots(uint64_t except = 0) const;
 
  private:
   std::string root_;

@@ -63,7 +63,7 @@ Result<Running> observe(const Instance& instance) {
     running.present = true;
     TRY_ASSIGN(const Mapping memory, map_pin(instance.pins("txn/word")));
     const auto* word = memory.as<ps_txn>();
-    running.transaction = Transaction{word->from, word->to, __atomic_load_n(&word->deadline, __ATOMIC_ACQUIRE), word->armed_at};
+    running.transaction = Transaction{word->from, word->to, __atomic_load_n(&word->deadline, __ATOMIC_ACQUIRE), word->start, word->window};
   }
   for (fs::directory_iterator it(instance.bpf, error), end; !error && it != end; it.increment(error)) {
     uint64_t number = 0;

@@ -21,12 +21,12 @@ struct NodeState {
 // A change that waits, or was cut off while it was made.
 struct Transaction {
   uint64_t from = 0, to = 0;
-  uint64_t deadline = 0;     // PS_GATE_FOREVER, 0, or coarse ns
-  uint64_t armed_at = 0;
+  uint64_t deadline = 0;     // as in struct ps_txn, coarse ns
+  uint64_t start = 0;
+  uint64_t window = 0;
   bool confirmed() const { return deadline == PS_GATE_FOREVER; }
-  bool waiting(uint64_t now) const { return deadline != 0 && !confirmed() && now < deadline; }
-  bool active(uint64_t now) const { return confirmed() || waiting(now); }
-  bool expired(uint64_t now) const { return deadline != 0 && !confirmed() && now >= deadline; }
+  bool waiting(uint64_t now) const { return deadline != 0 && !confirmed() && !(deadline & PS_GATE_CLOSED) && now < deadline; }
+  bool active(uint64_t now) const { return start <= now && (confirmed() || waiting(now)); }
 };
 
 struct RunningLink {

@@ -34,11 +34,12 @@ Result<RunningImage> running_image(const Instance& instance, const Running& runn
   const uint64_t generation = running.active(coarse_now());
   if (generation == 0) return fail(fmt::format("nothing runs in instance {}", instance.name), "apply a file first, or name one with --file");
   RunningImage out;
-  std::optional<Revision> newest;
-  for (Revision& r : Revisions(instance).all())
-    if (r.generation == generation && r.status != RevisionStatus::reverted) newest = std::move(r);
-  if (!newest) return fail(fmt::format("generation {} runs, but its revision is missing from {}", generation, instance.state), "apply again, or name a file with --file");
-  out.revision = std::move(*newest);
+  const Revisions revisions(instance);
+  uint64_t newest = 0;
+  for (const Revision& r : revisions.heads())
+    if (r.generation == generation && r.status != RevisionStatus::reverted) newest = r.number;
+  if (newest == 0) return fail(fmt::format("generation {} runs, but its revision is missing from {}", generation, instance.state), "apply again, or name a file with --file");
+  TRY_ASSIGN(out.revision, revisions.read(newest));
   out.image.hooks = out.revision.hooks;
   out.image.slots = out.revision.slots;
   for (const Slot& slot : out.image.slots) out.image.slot_end = std::max(out.image.slot_end, slot.number + 1);

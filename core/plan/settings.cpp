@@ -82,8 +82,11 @@ Result<SettingsMemory> settings_from_text(const std::string& text) {
 }
 
 void merge_settings(std::vector<Setting>& remembered, const std::vector<Setting>& more) {
-  for (const Setting& s : more)
-    if (std::none_of(remembered.begin(), remembered.end(), [&](const Setting& r) { return same(r, s); })) remembered.push_back(s);
+  for (const Setting& s : more) {
+    const auto known = std::find_if(remembered.begin(), remembered.end(), [&](const Setting& r) { return same(r, s); });
+    if (known == remembered.end()) remembered.push_back(s);
+    else known->since = s.since;
+  }
 }
 
 Result<std::vector<Setting>> remembered_settings(const Instance& instance) {

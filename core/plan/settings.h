@@ -22,7 +22,7 @@ struct Setting {
 // Those of this boot and network namespace; of another one they mean nothing here.
 Result<std::vector<Setting>> remembered_settings(const Instance& instance);
 
-// Remembers all, then changes one after the other.  What is remembered already keeps its original.
+// Remembers all (see merge_settings), then changes one after the other.
 Result<> change_settings(const Instance& instance, const std::vector<Setting>& settings);
 
 struct Restored {
@@ -44,7 +44,8 @@ struct SettingsMemory {
 std::string settings_text(const SettingsMemory& memory);
 Result<SettingsMemory> settings_from_text(const std::string& text);
 
-// Adds what is not remembered yet.
+// Adds what is not remembered yet.  What is, and was switched on by somebody since, keeps its original: it is undone with
+// the change that switches it off again.
 void merge_settings(std::vector<Setting>& remembered, const std::vector<Setting>& more);
 
 }  // namespace penstock

@@ -83,11 +83,9 @@ Result<> carry_counters(const Instance& instance, uint64_t from, uint64_t to, co
   TRY_ASSIGN(const auto pair, open_pair(instance, from, to, name));
   if (!pair) return {};
   const Revisions revisions(instance);
-  if (!revisions.read(from)) return {};  // nobody knows any more what its slots meant
+  if (!revisions.head(from)) return {};  // nobody knows any more what its slots meant
   std::set<size_t> known;  // a slot that only the new revision names may have been somebody else's
-  for (const Revision& revision : revisions.all())
-    if (revision.number != to)
-      for (const Slot& slot : revision.slots) known.insert(slot.number);
+  for (const Slot& slot : revisions.known_slots(to)) known.insert(slot.number);
   const auto* in = pair->from.as<uint64_t>();
   auto* out = pair->to.as<uint64_t>() + (pair->lanes - 1) * pair->to_lane;
   for (size_t word = 0; word < pair->common(); ++word) {

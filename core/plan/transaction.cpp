@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
+#include <random>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "core/kernel/bpf.h"
@@ -37,6 +40,33 @@ void remove_tree(const std::string& path) {
 Result<Mapping> open_word(const Instance& instance) {
   TRY_ASSIGN(const Fd map, open_pin(instance.pins("txn/word")));
   return map_memory(map.get());
+}
+
+uint64_t load_deadline(const ps_txn* word) { return __atomic_load_n(&word->deadline, __ATOMIC_ACQUIRE); }
+
+// Sets the deadline where it is still `expected`.  Returns what it is then.
+uint64_t swap_deadline(ps_txn* word, uint64_t expected, uint64_t deadline) {
+  return __atomic_compare_exchange_n(&word->deadline, &expected, deadline, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) ? deadline : expected;
+}
+
+// As gates do: nobody can confirm from now on.  Returns the deadline, PS_GATE_FOREVER where it was confirmed.
+uint64_t close_deadline(ps_txn* word) {
+  const uint64_t deadline = load_deadline(word);
+  return deadline == 0 || deadline & PS_GATE_CLOSED ? deadline : swap_deadline(word, deadline, deadline | PS_GATE_CLOSED);
+}
+
+void sleep_until(uint64_t coarse) {
+  for (uint64_t now = coarse_now(); now < coarse; now = coarse_now()) std::this_thread::sleep_for(std::chrono::nanoseconds(coarse - now));
+}
+
+// The gates stay until no packet is on its way any more that met a hook before the last instant.
+void let_travellers_arrive(const Instance& instance) {
+  auto memory = open_word(instance);
+  if (!memory) return;  // removed by hand
+  const auto* word = memory->as<ps_txn>();
+  const uint64_t deadline = load_deadline(word), now = coarse_now();
+  const uint64_t instant = deadline == PS_GATE_FOREVER ? word->start : deadline & ~PS_GATE_CLOSED;
+  if (deadline != 0 && instant <= now + word->window) sleep_until(instant + word->window);
 }
 
 Result<Mapping> open_state(const Instance& instance) {
@@ -86,7 +116,7 @@ Result<Programs> programs_of_links(const Instance& instance, Error why) {
 Result<Programs> programs_of(const Instance& instance, uint64_t generation) {
   Programs out;
   if (generation == 0) return out;
-  auto revision = Revisions(instance).read(generation);
+  auto revision = Revisions(instance).head(generation);
   if (!revision) return programs_of_links(instance, std::move(revision).error());
   TRY_ASSIGN(const auto attachments, attachments_of(revision->hooks, list_devices()));
   for (size_t i = 0; i < revision->hooks.size(); ++i) {
@@ -130,6 +160,7 @@ void note_status(const Instance& instance, uint64_t number, RevisionStatus statu
 }
 
 Result<std::vector<Diagnostic>> finish(const Instance& instance, uint64_t from, uint64_t to) {
+  let_travellers_arrive(instance);
   TRY_ASSIGN(auto warnings, converge(instance, to));
   step("gates-replaced");
   for (const char* name : laned_maps) TRY(carry_counters(instance, from, to, name));
@@ -147,6 +178,7 @@ Result<std::vector<Diagnostic>> finish(const Instance& instance, uint64_t from, 
 
 // switched: the candidate judged packets for a time, its revision stays in the history.
 Result<std::vector<Diagnostic>> revert(const Instance& instance, uint64_t from, uint64_t to, bool switched) {
+  if (switched) let_travellers_arrive(instance);
   TRY_ASSIGN(auto warnings, converge(instance, from));
   step("reverted-links");
   if (switched) {
@@ -193,7 +225,7 @@ Result<Settled> settle(const Instance& instance) {
   if (!running.present) {  // `off`, a reboot or a namespace that is gone took what waited with it
     remove_tree(instance.bpf);
     out.warnings = restore_settings(instance, [](const Setting&) { return false; }).failed;
-    for (const Revision& revision : Revisions(instance).all())
+    for (const Revision& revision : Revisions(instance).heads())
       if (revision.status == RevisionStatus::candidate) note_status(instance, revision.number, RevisionStatus::reverted, out.warnings);
     return out;
   }
@@ -204,10 +236,15 @@ Result<Settled> settle(const Instance& instance) {
     const uint64_t now = coarse_now();
     if (t.waiting(now)) return out;
     const bool switched = t.deadline != 0;
-    auto done = t.confirmed() ? finish(instance, t.from, t.to) : revert(instance, t.from, t.to, switched);
+    bool confirmed = t.confirmed();
+    if (switched && !confirmed) {
+      TRY_ASSIGN(const Mapping memory, open_word(instance));
+      confirmed = close_deadline(memory.as<ps_txn>()) == PS_GATE_FOREVER;
+    }
+    auto done = confirmed ? finish(instance, t.from, t.to) : revert(instance, t.from, t.to, switched);
     if (!done) return Failure(std::move(done).error());
     out.warnings = std::move(*done);
-    out.what = t.confirmed() ? Settled::What::finished : switched ? Settled::What::reverted : Settled::What::undone;
+    out.what = confirmed ? Settled::What::finished : switched ? Settled::What::reverted : Settled::What::undone;
     return out;
   }
   if (!fs::exists(instance.pins("state"))) {  // removed by hand: the links have told what runs
@@ -221,7 +258,7 @@ Result<Settled> settle(const Instance& instance) {
     out.what = Settled::What::undone;
     out.to = generation;
   }
-  for (const Revision& revision : Revisions(instance).all()) {
+  for (const Revision& revision : Revisions(instance).heads()) {
     if (revision.status != RevisionStatus::candidate) continue;
     if (revision.generation == running.state.generation) {
       note_status(instance, revision.number, RevisionStatus::confirmed, out.warnings);
@@ -246,7 +283,7 @@ Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Im
   uint32_t slots = first_counter_slots;
   while (slots < image.slot_end) slots *= 2;
   const Revisions revisions(instance);
-  if (from != 0 && revisions.read(from)) {  // without its revision nobody knows what its slots mean
+  if (from != 0 && revisions.head(from)) {  // without its revision nobody knows what its slots mean
     if (auto counters = open_pin(instance.generation(from) + "/counters")) {
       TRY_ASSIGN(const bpf_map_info info, map_info(counters->get()));
       if (info.max_entries / counter_lanes() >= image.slot_end) out["counters"] = std::move(*counters);
@@ -314,12 +351,15 @@ Result<Gates> load_gates(const Programs& from, const Programs& to, uint64_t from
   TRY_ASSIGN(const Level level, kernel_level());
   TRY_ASSIGN(gates.programs, create_map({BPF_MAP_TYPE_PROG_ARRAY, "programs", 4, 4, 2 * PS_GATE_HOOKS, 0}));
   TRY_ASSIGN(gates.word, create_map({BPF_MAP_TYPE_ARRAY, "txn", 4, sizeof(ps_txn), 1, BPF_F_MMAPABLE}));
-  const ps_txn word{0, from_number, to_number, 0};
-  const uint32_t zero = 0;
-  TRY(map_update(gates.word.get(), &zero, &word));
   std::vector<Wanted> devices = to.wanted;
   for (const Wanted& w : from.wanted)
     if (!to.of(w.device.ifindex)) devices.push_back(w);
+  const bool journeys_possible = devices.size() > 1;
+  const ps_txn word{0, from_number, to_number, PS_GATE_FOREVER, journeys_possible ? PS_GATE_WINDOW : 0};
+  const uint32_t zero = 0;
+  TRY(map_update(gates.word.get(), &zero, &word));
+  TRY_ASSIGN(const Fd journeys, create_map({BPF_MAP_TYPE_ARRAY, "journeys", 4, sizeof(ps_journey_line), journeys_possible ? PS_JOURNEY_LINES : 1u, BPF_F_MMAPABLE}));
+  const uint64_t seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
   if (devices.size() > PS_GATE_HOOKS) return fail(fmt::format("{} devices are more than the {} that one change can cover", devices.size(), PS_GATE_HOOKS));
   for (uint32_t i = 0; i < devices.size(); ++i) {
     for (const auto& [programs, offset] : {std::pair{&from, 0u}, std::pair{&to, 1u}}) {
@@ -328,9 +368,10 @@ Result<Gates> load_gates(const Programs& from, const Programs& to, uint64_t from
       if (w) TRY(map_update(gates.programs.get(), &index, &w->program));
     }
     TRY_ASSIGN(Object gate, Object::open("gate", level));
-    TRY(gate.constant("gate_const", bytes_of(ps_gate_const{i})));
+    TRY(gate.constant("gate_const", bytes_of(ps_gate_const{i, !devices[i].device.ethernet, word.window, seed})));
     TRY(gate.reuse("txn", gates.word.get()));
     TRY(gate.reuse("programs", gates.programs.get()));
+    TRY(gate.reuse("journeys", journeys.get()));
     TRY(gate.load());
     gates.wanted.push_back({devices[i].device, gate.program("penstock_gate"), devices[i].mode});
     gates.objects.push_back(std::move(gate));
@@ -353,10 +394,13 @@ Result<std::vector<Diagnostic>> switch_over(const Instance& instance, const Chan
   step("gated");
   TRY_ASSIGN(const Mapping memory, map_memory(gates.word.get()));
   auto* word = memory.as<ps_txn>();
-  word->armed_at = coarse_now();
+  // Where journeys are followed the instant lies ahead, for the gates to write down what is on its way.
+  const uint64_t start = coarse_now() + (word->window ? word->window + coarse_tick() : 0);
+  const uint64_t deadline = change.confirm ? (start + static_cast<uint64_t>(change.confirm->count())) & ~PS_GATE_CLOSED : PS_GATE_FOREVER;
   step("armed");
-  const uint64_t deadline = change.confirm ? word->armed_at + static_cast<uint64_t>(change.confirm->count()) : PS_GATE_FOREVER;
+  __atomic_store_n(&word->start, start, __ATOMIC_RELEASE);  // without a deadline it means nothing
   __atomic_store_n(&word->deadline, deadline, __ATOMIC_RELEASE);  // the only switch
+  sleep_until(start);
   step("switched");
   return warnings;
 }
@@ -413,17 +457,15 @@ Result<uint64_t> confirm(const Instance& instance) {
   step("confirming");
   TRY_ASSIGN(const Mapping memory, open_word(instance));
   auto* word = memory.as<ps_txn>();
-  uint64_t deadline = __atomic_load_n(&word->deadline, __ATOMIC_ACQUIRE);
-  const uint64_t margin = 2 * coarse_tick();
-  bool late = deadline != PS_GATE_FOREVER && coarse_now() + margin >= deadline;
+  const uint64_t deadline = load_deadline(word);
+  bool late = deadline != PS_GATE_FOREVER && (deadline & PS_GATE_CLOSED || coarse_now() + 2 * coarse_tick() >= deadline);
   if (!late && deadline != PS_GATE_FOREVER) {
     const uint64_t waited_for = deadline;
-    const bool swapped = __atomic_compare_exchange_n(&word->deadline, &deadline, PS_GATE_FOREVER, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
-    // Held up between the look at the clock and the swap?  Then gates may have gone back already: stay there.
-    if (swapped && coarse_now() >= waited_for) {
-      __atomic_store_n(&word->deadline, waited_for, __ATOMIC_RELEASE);
-      late = true;
-    } else if (!swapped && deadline != PS_GATE_FOREVER) {
+    late = swap_deadline(word, deadline, PS_GATE_FOREVER) != PS_GATE_FOREVER;
+    // Gates of the level `basic` cannot close the deadline: held up between clock and swap, they may have gone back.
+    TRY_ASSIGN(const Level level, kernel_level());
+    if (!late && level == Level::basic && coarse_now() >= waited_for) {
+      __atomic_store_n(&word->deadline, waited_for | PS_GATE_CLOSED, __ATOMIC_RELEASE);
       late = true;
     }
   }
@@ -444,7 +486,20 @@ Result<uint64_t> take_back(const Instance& instance) {
   if (!running.transaction) return fail("nothing waits to be confirmed");
   {
     TRY_ASSIGN(const Mapping memory, open_word(instance));
-    __atomic_store_n(&memory.as<ps_txn>()->deadline, PS_GATE_TAKEN_BACK, __ATOMIC_RELEASE);
+    auto* word = memory.as<ps_txn>();
+    const uint64_t ahead = word->window ? word->window + coarse_tick() : 0;
+    const uint64_t planned = load_deadline(word);
+    uint64_t deadline = planned;
+    while (!(deadline & PS_GATE_CLOSED)) {
+      const uint64_t instant = (std::max<uint64_t>(coarse_now(), word->start + word->window) + ahead) & ~PS_GATE_CLOSED;
+      if (instant >= planned) break;
+      deadline = swap_deadline(word, deadline, instant);
+      // Held up meanwhile?  Gates must have the whole window before the instant.
+      if (!word->window || coarse_now() + word->window <= instant) break;
+    }
+    if (deadline == PS_GATE_FOREVER) return fail(fmt::format("revision {} is confirmed already", running.transaction->to));
+    sleep_until(load_deadline(word));
+    close_deadline(word);
   }
   step("taken-back");
   TRY(revert(instance, running.transaction->from, running.transaction->to, true));
@@ -458,13 +513,14 @@ Result<std::vector<std::string>> remove_all(const Instance& instance) {
   for (fs::directory_iterator it(instance.pins("links"), error), end; !error && it != end; it.increment(error)) {
     const std::string path = it->path();
     auto link = open_pin(path);
-    std::string device = it->path().filename();
+    std::string device;
     if (link) {
-      if (auto info = link_info(link->get()); info && info->ifindex != 0) {
-        if (const std::string name = device_name(info->ifindex); !name.empty()) device = name;
-      }
+      if (auto info = link_info(link->get()); info && info->ifindex != 0) device = device_name(info->ifindex);
       if (auto done = detach_link(link->get()); !done) failed.diagnostics.push_back(done.error().diagnostics.front());
     }
+    const std::string pin_name = it->path().filename();
+    if (device.empty() && pin_name.starts_with("xdp-")) device = Revisions(instance).device(static_cast<uint32_t>(std::strtoul(pin_name.c_str() + 4, nullptr, 10)));
+    if (device.empty()) device = pin_name;
     if (unlink(path.c_str()) < 0) failed.diagnostics.push_back(Diagnostic{fmt::format("cannot remove {}", path)});
     removed.push_back("detached from " + device);
     step("detached " + device);
@@ -476,6 +532,7 @@ Result<std::vector<std::string>> remove_all(const Instance& instance) {
   fs::remove_all(instance.bpf, error);
   if (error) return fail(fmt::format("cannot remove {}: {}", instance.bpf, error.message()));
   if (more) removed.push_back("removed " + instance.bpf);
+  rmdir(fs::path(instance.bpf).parent_path().c_str());  // fails where other instances are
   if (!settings.failed.empty()) {
     failed.diagnostics = std::move(settings.failed);
     return Failure(std::move(failed));

@@ -6,10 +6,12 @@
 #ifndef __cplusplus  // tests compile this for their own machine, with maps of their own
 #include "bpf/state.bpf.h"
 #include "features/policy/extra.bpf.h"
+// May a search begin behind an earlier match?
 #define CLASS_GOES_ON (policy_const.then & PS_THEN_GO_ON || core_const.trace >= PS_TRACE_EVENTS)
 #else
 #define CLASS_GOES_ON 1
 #endif
+#include "bpf/loop.bpf.h"
 #include "features/policy/classifier_tables.h"
 
 #ifdef __clang__
@@ -87,8 +89,10 @@ static __always_inline __u32 class_vector(__u32 base, const struct ps_class_fiel
   if (!line)
     return 0;
   __u32 value = ((const __u32 *)line)[index & 15];
+  __u32 turn __attribute__((unused)) = 0;
   CLASS_ROLLED
-  for (int i = 0; i < PS_NODE_DEPTH && value & PS_ROOT_NODE; i++) {
+  while (value & PS_ROOT_NODE) {
+    LOOP_TURN(turn, PS_NODE_DEPTH, out);
     const struct ps_line *node = class_line(base + (value & ~PS_ROOT_NODE));
     if (!node)
       return 0;
@@ -98,6 +102,7 @@ static __always_inline __u32 class_vector(__u32 base, const struct ps_class_fiel
     const __u32 page = ((const __u16 *)node)[31];
     value = next & PS_NODE_CHILD ? PS_ROOT_NODE | ((head >> 7) + (next & ~PS_NODE_CHILD)) : page * PS_CLASS_PAGE + next;
   }
+out:
   return field->vectors + value;
 }
 
@@ -178,8 +183,10 @@ static __always_inline int class_steps(struct xdp_md *ctx, const struct ps_class
                                        struct class_walk *walk)
 {
   const struct ps_datagram *d = &p->outer;
+  __u32 turn __attribute__((unused)) = 0;
   CLASS_ROLLED
-  for (int i = 0; i < CLASS_STEPS; i++) {
+  for (;;) {
+    LOOP_TURN(turn, CLASS_STEPS, out);
     if (!walk->at) {
       if (!walk->candidates[0]) {
         if (!(walk->candidates[1] | walk->candidates[2] | walk->candidates[3]))
@@ -215,6 +222,7 @@ static __always_inline int class_steps(struct xdp_md *ctx, const struct ps_class
     walk->found = c->base + walk->at;
     walk->at = c->zero;
   }
+out:
   return 0;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <span>
 
 #include "features/policy/classifier.h"
 #include "features/policy/entries.h"
@@ -214,6 +215,8 @@ Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const
     // Short lists are walked in place, in the program's own stack frame: beside a classifier's calls there is no room for it.
     hook.short_lists = !(hook.rule_flags & PS_RULE_SOCKET) && !hook.classifiers && !(hook.then & PS_THEN_GO_ON) &&
                        std::all_of(hook.policy, hook.policy + hook.count, [](const ps_policy& p) { return p.rules <= PS_RULES_SHORT; });
+    if (hook.short_lists)
+      for (ps_policy& policy : std::span(hook.policy, hook.count)) std::copy_n(tables.rules.data() + policy.first_rule, policy.rules, policy.rule);
     hook.asks_again = asked[PS_SOURCE] > 1 || asked[PS_DESTINATION] > 1;
     out.hooks.push_back(hook);
   }

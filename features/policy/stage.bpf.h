@@ -1,5 +1,6 @@
 // The stage that judges: each policy of the hook in order, each policy's rules in order, the first match decides.
 #pragma once
+#include "bpf/loop.bpf.h"
 #include "bpf/parse.bpf.h"
 #include "features/policy/classifier.bpf.h"
 #include "features/policy/extra.bpf.h"
@@ -136,17 +137,6 @@ static __always_inline int policy_is_dhcp_reply(const struct ps_datagram *d)
                             : d->port[PS_SOURCE] == 547 && d->port[PS_DESTINATION] == 546;
 }
 
-// Leaves a loop for `label` when its turns are used up.  With may_goto the kernel counts (to eight million), so its
-// verifier need not walk each turn; clang-14 cannot spell the instruction: 0xe5, the distance in bytes 2 and 3.
-#ifdef PS_LEVEL_may_goto
-#define POLICY_TURN(turn, label) \
-  asm volatile goto("0: .byte 0xe5, 0; .long ((%l[" #label "] - 0b - 8) / 8) & 0xffff; .short 0" : : : : label)
-#else
-#define POLICY_TURN(turn, label) \
-  if ((turn)++ >= POLICY_BLOCK)  \
-  goto label
-#endif
-
 // Counts a match behind which the packet goes on; `entry` as in PS_TRACE_RULE.
 __noinline int policy_pass(__u32 slot, __u32 entry)
 {
@@ -166,7 +156,7 @@ __noinline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
     return end;
   __u32 turn __attribute__((unused)) = 0;
   for (; at < end; at++) {
-    POLICY_TURN(turn, out);
+    LOOP_TURN(turn, POLICY_BLOCK, out);
     const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &at);
     if (!rule)
       return end;
@@ -196,24 +186,46 @@ __noinline __u64 policy_walk_blocks(struct xdp_md *ctx, __u32 first, __u32 end)
   return at;
 }
 
-// The same for a list of at most PS_RULES_SHORT entries, part of the program: a call costs more than such a list.
-static __always_inline __u64 policy_walk_short(struct xdp_md *ctx, struct ps_packet *p, __u32 at, __u32 end)
+// The entry of a list of at most PS_RULES_SHORT that matched, or NULL.  Part of the program, and the entries are its
+// constants: a call or a lookup costs more than such a list.
+static __always_inline const struct ps_rule *policy_walk_short(struct xdp_md *ctx, struct ps_packet *p, __u32 number)
 {
-  for (int i = 0; i < PS_RULES_SHORT && at < end; i++, at++) {
-    const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &at);
-    if (!rule)
-      return end;
+  const volatile struct ps_policy *policy = &policy_const.policy[number];
+  const __u32 least = trace_from_entry(number);
+  for (__u32 at = 0; at < PS_RULES_SHORT && at < policy->rules; at++) {
+    if (at < least)
+      continue;
+    const struct ps_rule *rule = (const struct ps_rule *)&policy->rule[at];
+    asm volatile("" : "+r"(rule));  // clang must not take the zeros of the object for the entry
     if (!policy_matches(ctx, p, rule, 1))
       continue;
-    if (rule->verdict != PS_RULE_SKIP)
-      return POLICY_MATCHED | at;
+    if (rule->verdict != PS_RULE_SKIP) {
+      trace_event(PS_TRACE_RULE, at, rule->slot, 0);
+      return rule;
+    }
     at += rule->slot;
   }
-  return at;
+  return NULL;
 }
 
-// From a classifier, the line of the entry at position `least` or behind that decides, or CLASS_NONE; counts those behind
-// which the packet goes on.
+// The entry of any list that matched.  Returns 1 when the list was too long to be walked.
+static __always_inline int policy_walk_long(struct xdp_md *ctx, __u32 number, const struct ps_rule **matched)
+{
+  const volatile struct ps_policy *policy = &policy_const.policy[number];
+  const __u32 end = policy->first_rule + policy->rules;
+  const __u32 least = trace_from_entry(number);
+  const __u64 at = policy_walk_blocks(ctx, least > policy->first_rule ? least : policy->first_rule, end);
+  if (!(at & POLICY_MATCHED))
+    return at < end;
+  const __u32 index = at;
+  *matched = bpf_map_lookup_elem(&policy_rules, &index);
+  if (*matched)
+    trace_event(PS_TRACE_RULE, index, (*matched)->slot, 0);
+  return !*matched;
+}
+
+// From a classifier, the line of the entry from position `least` on that decides, or CLASS_NONE; counts those behind which
+// the packet goes on.
 __noinline __u32 policy_classify(struct xdp_md *ctx, __u32 index, __u32 least)
 {
   CLASS_ROLLED
@@ -245,19 +257,15 @@ static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p,
       return entry->verdict;
     }
   }
-  const __u32 end = policy->first_rule + policy->rules, first = least > policy->first_rule ? least : policy->first_rule;
-  const __u64 at = policy_const.short_lists ? policy_walk_short(ctx, p, first, end) : policy_walk_blocks(ctx, first, end);
-  if (at & POLICY_MATCHED) {
-    const __u32 matched = at;
-    const struct ps_rule *rule = bpf_map_lookup_elem(&policy_rules, &matched);
-    if (!rule)
-      return PS_ABORTED;
-    trace_event(PS_TRACE_RULE, matched, rule->slot, 0);
+  const struct ps_rule *rule = NULL;
+  if (policy_const.short_lists)
+    rule = policy_walk_short(ctx, p, number);
+  else if (policy_walk_long(ctx, number, &rule))
+    return PS_ABORTED;
+  if (rule) {
     count(rule->slot, p->length);
     return rule->verdict;
   }
-  if (at < end)
-    return PS_ABORTED;
   __u32 slot = policy->default_slot;
   int verdict = policy->default_verdict;
   if (verdict != PS_PASS && policy_is_nd(&p->outer)) {
@@ -281,9 +289,7 @@ static __always_inline int policy_stage(struct xdp_md *ctx, struct ps_packet *p)
     p->sets[PS_DESTINATION].known = p->sets[PS_DESTINATION].member = 0;
   }
   for (__u32 i = 0; i < PS_POLICIES_MAX && i < policy_const.count; i++) {
-    if (trace_leaves_out(i))
-      continue;
-    int verdict = policy_judge(ctx, p, i);
+    int verdict = trace_leaves_out(i) ? PS_PASS : policy_judge(ctx, p, i);
     asm volatile("" : "+r"(verdict));  // clang-14 threads known verdicts past the test and reads a slot never written
     if (verdict != PS_PASS && verdict != PS_AUDIT)
       return verdict;

@@ -4,36 +4,6 @@
 
 #define PS_NO_SLOT 0xffffffffu
 
-// A policy attached to several interfaces is told to each, with the same rules.
-struct ps_policy {
-  __u32 first_rule;       // in map `policy_rules`
-  __u32 rules;            // entries, at most the level's PS_RULES_MAX; 0 with a classifier
-  __u32 default_slot;
-  __u32 kept_nd_slot;     // PS_NO_SLOT: nothing is kept, the default accepts
-  __u32 kept_dhcp_slot;
-  __u8 default_verdict;   // PS_PASS, PS_DROP or PS_AUDIT
-  __u8 classified;        // 1: the first match is found by entry `classifier` of map `classifiers`
-  __u8 pad[2];
-  __u32 classifier;
-  __u32 pad2;
-};
-
-// Symbol `policy_const` in .rodata: the policies that this hook runs, in order.  What no rule of theirs asks, the
-// verifier takes out of the program.
-#define PS_POLICIES_MAX 8
-struct ps_policy_const {
-  __u32 count;
-  __u8 rule_flags;    // enum ps_rule_flags that any rule has
-  __u8 ports;         // 1: a rule asks for ports
-  __u8 asks_again;    // 1: more than one rule asks for sets of the same side
-  __u8 short_lists;   // 1: every policy is walked, none has more than PS_RULES_SHORT entries; none asks for sockets or goes on
-  __u8 classifiers;   // 1: a policy has a classifier
-  __u8 then;          // enum ps_then that any rule has
-  __u8 pad[2];
-  __u32 extras;       // enum ps_extra_kinds that any rule asks for
-  struct ps_policy policy[PS_POLICIES_MAX];
-};
-
 enum ps_rule_flags {
   PS_RULE_PROTO = 1 << 0,
   PS_RULE_FROM = 1 << 1,           // the source must be in set `from`
@@ -65,7 +35,38 @@ enum ps_then {
   PS_THEN_COUNT_DESTINATION = 1 << 6,
 };
 #define PS_RULE_SKIP 0xff
-#define PS_RULES_SHORT 2
+#define PS_RULES_SHORT 2  // entries of a list that is told to the program as constants
+
+// A policy attached to several interfaces is told to each, with the same rules.
+struct ps_policy {
+  __u32 first_rule;       // in map `policy_rules`
+  __u32 rules;            // entries, at most the level's PS_RULES_MAX; 0 with a classifier
+  __u32 default_slot;
+  __u32 kept_nd_slot;     // PS_NO_SLOT: nothing is kept, the default accepts
+  __u32 kept_dhcp_slot;
+  __u8 default_verdict;   // PS_PASS, PS_DROP or PS_AUDIT
+  __u8 classified;        // 1: the first match is found by entry `classifier` of map `classifiers`
+  __u8 pad[2];
+  __u32 classifier;
+  __u32 pad2;
+  struct ps_rule rule[PS_RULES_SHORT];  // the entries too where `short_lists` is set: the verifier folds their tests
+};
+
+// Symbol `policy_const` in .rodata: the policies that this hook runs, in order.  What no rule of theirs asks, the
+// verifier takes out of the program.
+#define PS_POLICIES_MAX 8
+struct ps_policy_const {
+  __u32 count;
+  __u8 rule_flags;    // enum ps_rule_flags that any rule has
+  __u8 ports;         // 1: a rule asks for ports
+  __u8 asks_again;    // 1: more than one rule asks for sets of the same side
+  __u8 short_lists;   // 1: every policy is walked, none has more than PS_RULES_SHORT entries; none asks for sockets or goes on
+  __u8 classifiers;   // 1: a policy has a classifier
+  __u8 then;          // enum ps_then that any rule has
+  __u8 pad[2];
+  __u32 extras;       // enum ps_extra_kinds that any rule asks for
+  struct ps_policy policy[PS_POLICIES_MAX];
+};
 
 // What rules ask for more rarely: map `policy_extras`.  Ranges include both ends; where a rule lists several, there is an
 // entry for each.

@@ -117,6 +117,7 @@ Result<CompiledSets> compile_sets(const std::vector<SetUse>& used, const std::ve
       image.number = table.number;
       out.sets.push_back(std::move(image));
     }
+    if (index < SET_CONSTANTS) out.constants.table[index] = table;
     tables.push_back(table);
   }
   // Without any set too: a map of the program that is no table of the image would be taken for state that outlives it.

@@ -205,7 +205,7 @@ std::vector<std::string> counted_sets(const std::vector<SetImage>& images) {
 Result<KnownSets> read_known_sets(const Instance& instance, const Running& running, const std::vector<Set>& sets) {
   KnownSets known;
   known.lanes = counter_lanes();
-  for (const Revision& revision : Revisions(instance).all())
+  for (const Revision& revision : Revisions(instance).heads())
     for (const SetImage& s : revision.sets) known.numbers[s.name] = s.number;
   for (const std::string& name : sets::sets_with_elements(instance)) {
     TRY_ASSIGN(const ElementsHeader header, sets::read_elements_header(sets::elements_path(instance, name)));
@@ -248,7 +248,7 @@ Result<> sync_elements(const Instance& instance) {
   const auto generations = alive(running);
   std::vector<std::string> counted;
   for (const uint64_t generation : generations)
-    if (auto revision = Revisions(instance).read(generation))
+    if (auto revision = Revisions(instance).head(generation))
       for (const std::string& name : counted_sets(revision->sets)) counted.push_back(name);
   TRY_ASSIGN(LiveHits hits, LiveHits::open(instance, generations));
   return sync(instance, pinned.maps(), counted, generations.empty() ? 0 : generations.front(),
@@ -262,7 +262,7 @@ Result<LiveSet> find_set(const Instance& instance, const Running& running, const
   if (out.generations.empty()) return fail(fmt::format("nothing runs in instance {}", instance.name), "apply a file that names the set first");
   std::vector<std::string> known;
   for (const uint64_t generation : out.generations) {
-    TRY_ASSIGN(const Revision revision, Revisions(instance).read(generation));
+    TRY_ASSIGN(const Revision revision, Revisions(instance).head(generation));
     for (const SetImage& s : revision.sets) {
       known.push_back(s.name);
       if (s.name != name) continue;

@@ -25,7 +25,8 @@ struct Interval {
 std::vector<Interval> flatten(std::span<const Element> sorted, Ids ids);
 
 Table build_linear(std::span<const Element> sorted);
-Table build_groups(std::span<const Interval> intervals, Ids ids);
+Table build_blocks(std::span<const Interval> intervals);  // IPv4, no ids
+Table build_slots(std::span<const Interval> intervals);   // IPv4, with ids
 Table build_tree(std::span<const Interval> intervals, Ids ids);
 
 }  // namespace penstock::sets

@@ -129,39 +129,58 @@ static __always_inline __u32 set_linear(__u32 base, __u32 lines, __u32 address)
     return (found & ones << 31) != 0;
 }
 
-// Rank of /24 number `cell` (0..127) of a group among the bits of `words`; 0..127.
-static __always_inline __u32 set_rank(__u64 word, __u32 cell, __u32 before_upper)
-{
-    const __u64 below = (1ULL << (cell & 63)) - 1;
-    return set_popcount(word & below) + (before_upper & -(cell >> 6));
-}
-
 // 1 if the low byte of the address lies in the pair first | last << 8.
 static __always_inline __u64 set_in_pair(__u64 low, __u64 pair)
 {
     return 1 ^ (set_sign(low - (pair & 0xff)) | set_sign((pair >> 8 & 0xff) - low));
 }
 
-static __always_inline __u32 set_bitmap(__u32 base, __u32 address)
+// Lanes of a word that are zero become non-zero at their sign bit; a false mark can only lie above a true one.
+static __always_inline __u64 set_zero_lanes(__u64 word, __u64 ones)
 {
-    const struct set_line *line = set_line_at(&set_lines, base + (address >> (32 - SET_GROUP_BITS)));
-    if (!line)
-        return 0;
-    const __u8 *bytes = (const __u8 *)line;
-    const __u32 cell = address >> 8 & 127;
-    const __u32 half = cell >> 6;
-    const __u64 match = line->word[half] >> (cell & 63) & 1;
-    const __u64 word = line->word[2 + half];
-    const __u64 mixed = word >> (cell & 63) & 1;
-    const __u32 rank = set_rank(word, cell, bytes[62]);
-    if (bytes[63] == SET_GROUP_INLINE) {
-        const __u16 pair = *(const __u16 *)(bytes + SET_INLINE_AT + 2 * (rank & 15));
-        return match | (mixed & set_in_pair(address & 255, pair));
+    return (word - ones) & ~word;
+}
+
+// 1 if the line of a block says that x (16 bits) is in the set: four hosts, eight /24s or two ranges in each word.
+static __always_inline __u32 set_in_block(const struct set_line *line, __u64 x)
+{
+    const __u64 ones8 = 0x0101010101010101ULL, ones16 = 0x0001000100010001ULL;
+    const __u64 low16 = 0x0000ffff0000ffffULL, bit16 = 0x0001000000010000ULL;
+    const __u64 four = x * ones16;
+    __u64 hosts = 0, outside = bit16;
+    SET_UNROLLED
+    for (int k = 0; k < 4; k++)
+        hosts |= set_zero_lanes(four ^ line->word[k], ones16);
+    const __u64 wholes = set_zero_lanes((x >> 8) * ones8 ^ line->word[4], ones8);
+    const __u64 both = (four & low16) | bit16;
+    SET_UNROLLED
+    for (int k = 5; k < 8; k++) {
+        const __u64 word = k < 7 ? line->word[k] : line->word[k] & 0xffffffffU;
+        const __u64 distance = (both - (word & low16)) & low16;
+        outside &= (distance | bit16) - (word >> 16 & low16);
     }
-    if (!mixed)
-        return match;
-    const __u32 chunk = *(const __u32 *)(bytes + SET_INLINE_AT) + rank;
-    return set_u32_at(&set_lines, base, chunk * 8 + (address >> 5 & 7)) >> (address & 31) & 1;
+    const __u64 flags = line->word[7] >> 32;
+    hosts &= ones16 << 15 & -(flags & SET_BLOCK_HOSTS);
+    return (hosts | (wholes & ones8 << 7 & -(flags >> 1 & 1)) | (outside ^ bit16)) != 0;
+}
+
+static __always_inline __u32 set_blocks(__u32 base, __u32 address)
+{
+    const __u64 x = address & 0xffff;
+    const struct set_line *line = set_line_at(&set_lines, base + (address >> 16));
+    SET_ROLLED
+    for (int i = 0; i < 2; i++) {
+        if (!line)
+            return 0;
+        const __u32 header = line->word[7] >> 32;
+        if (!(header & SET_BLOCK_MORE))
+            return set_in_block(line, x);
+        const __u32 bits = header >> SET_BLOCK_BITS & SET_BLOCK_ALL_BITS;
+        line = set_line_at(&set_lines, base + (header & SET_BLOCK_PLACE) + (x >> (16 - bits)));
+        if (bits == SET_BLOCK_ALL_BITS)
+            break;
+    }
+    return line ? line->word[x >> 6 & 7] >> (x & 63) & 1 : 0;
 }
 
 __noinline __u32 set_slots(__u32 base, __u32 address)
@@ -200,22 +219,83 @@ __noinline __u32 set_slots(__u32 base, __u32 address)
     return set_u32_at(&set_lines, base, value * 16 + SET_CHUNK_IDS + interval);
 }
 
+// 1 if a record of the bucket that is marked covers the address.  Bit 16 j + 8 + k of `marks` is lane j of word k.
+static __always_inline __u32 set_in_records(void *map, __u32 first, __u64 marks, __u64 hi, __u64 lo)
+{
+    const __u64 high = hi << 1 | lo >> 63, low = lo << 1;
+    SET_ROLLED
+    for (__u64 i = 0; i < SET_TREE_CELLS_MAX && marks; i++, marks &= marks - 1) {
+        const __u32 bit = set_popcount((marks & -marks) - 1);
+        const __u32 record = first + ((bit & 15) - 10) * 4 + (bit >> 4);
+        const struct set_line *line = set_line_at(map, record >> 2);
+        if (!line)
+            return 0;
+        const __u64 *word = line->word + (record & 3) * 2;
+        // Minus one changes the 1 behind the prefix and what follows: these bits are not compared.
+        const __u64 skip_high = word[0] ^ (word[0] - !word[1]), skip_low = word[1] ^ (word[1] - 1);
+        if (!(((high ^ word[0]) & ~skip_high) | ((low ^ word[1]) & ~skip_low)))
+            return 1;
+    }
+    return 0;
+}
+
+// Marks the lanes (u16, less than 2^15) of a bucket that equal `cell`, as set_in_records() wants them.
+static __always_inline __u64 set_marked_cells(const struct set_line *bucket, __u64 cell)
+{
+    const __u64 signs = 0x8000800080008000ULL, four = cell * 0x0001000100010001ULL;
+    __u64 marks = 0;
+    SET_UNROLLED
+    for (int k = 2; k < 8; k++)
+        marks |= (~((four ^ bucket->word[k]) + (signs - 0x0001000100010001ULL)) & signs) >> (7 - k);
+    return marks;
+}
+
+// 1 if the bucket's turns at or before the cell leave it in the set.
+static __always_inline __u32 set_turned(const struct set_line *bucket, __u64 cell)
+{
+    const __u64 signs = 0x8000800080008000ULL;
+    __u64 turns = (cell * 0x0001000100010001ULL | signs) - bucket->word[1];
+    turns ^= turns >> 32;
+    turns ^= turns >> 16;
+    return (turns >> 15 & 1) ^ !!(bucket->word[0] & SET_TREE_BUCKET_IN);
+}
+
 static __always_inline __u32 set_tree_in(void *map, __u32 base, __u32 ids, __u64 hi, __u64 lo)
 {
     const __u64 high = hi << 2 >> 1 | lo >> 63, low = lo << 1 >> 1;
     __u32 at = hi >> 62 << 1;
     SET_ROLLED
-    for (int i = 0; i < SET_TREE_HEIGHT; i++) {
+    for (__u64 i = 0; i < SET_TREE_HEIGHT; i++) {  // 64 bits: a spilled counter must not share its place with a key
         const struct set_line *node = set_line_at(map, base + at);
         if (!node)
             return 0;
         const __u64 header = node->word[0];
         const __u32 first = header & SET_TREE_MASK;
-        if (header & SET_TREE_TABLE) {
-            const __u64 bits = high >> (header >> SET_TREE_SHIFT & 63);
-            const __u32 slot = bits & ((1U << (header >> SET_TREE_BITS & 31)) - 1);
-            at = set_u32_at(map, base, first * 16 + slot);
-            continue;
+        if (header & (SET_TREE_TABLE | SET_TREE_BUCKETS)) {
+            const __u32 shift = header >> SET_TREE_SHIFT & 63, bits = header >> SET_TREE_BITS & 31;
+            if ((high ^ node->word[1]) >> ((shift + bits) & 63)) {
+                at = node->word[2];
+                continue;
+            }
+            const __u32 slot = high >> shift & ((1U << bits) - 1);
+            if (ids || header & SET_TREE_TABLE) {
+                at = set_u32_at(map, base, first * 16 + slot);
+                continue;
+            }
+            const struct set_line *bucket = set_line_at(map, base + first + slot);
+            if (!bucket)
+                return 0;
+            const __u64 said = bucket->word[0];
+            if (said & SET_TREE_BUCKET_MORE) {
+                at = said & SET_TREE_MASK;
+                continue;
+            }
+            const __u32 cell_bits = header >> SET_TREE_CELL & 15;
+            const __u64 cell = high >> ((shift - cell_bits) & 63) & ((1U << cell_bits) - 1);
+            const __u64 marks = set_marked_cells(bucket, cell);
+            if (marks)
+                return set_in_records(map, base * 4 + (said & SET_TREE_MASK), marks, hi, lo);
+            return set_turned(bucket, cell);
         }
         __u64 above = 0;                // keys greater than the address
         if (header & SET_TREE_WIDE) {
@@ -252,8 +332,8 @@ static __always_inline __u32 set_lookup(const struct set_table *set, __u32 kinds
     const __u32 kind = part->kind, base = part->base;
     if (kinds & 1 << SET_LINEAR && kind == SET_LINEAR)
         return set_linear(base, part->aux, hi >> 32);
-    if (kinds & 1 << SET_BITMAP && kind == SET_BITMAP)
-        return set_bitmap(base, hi >> 32);
+    if (kinds & 1 << SET_BLOCKS && kind == SET_BLOCKS)
+        return set_blocks(base, hi >> 32);
     if (kinds & 1 << SET_TREE && kind == SET_TREE)
         return set_tree(base, part->aux, hi, lo);
     if (kinds & 1 << SET_SLOTS && kind == SET_SLOTS)
@@ -274,7 +354,7 @@ __noinline __u64 set_extra_find(__u32 number, __u32 ipv6, __u64 hi, __u64 lo, __
     const struct set_part *part = &header->part[ipv6 & 1];
     if (part->kind != SET_TREE)
         return 0;
-    __u32 number_of = set_tree_in(map, part->base, part->aux, hi, lo);
+    __u32 number_of = set_tree_in(map, part->base, 1, hi, lo);  // always with ids
     SET_ROLLED
     for (int i = 0; i < SET_EXTRA_DEPTH && number_of; i++) {
         const struct set_extra_element *element = (const struct set_extra_element *)set_line_at(map, number_of);

@@ -8,7 +8,7 @@ namespace penstock::sets {
 
 namespace {
 
-// Below this a tree of a few lines is as fast as a line for each /17, and does not take 8 MiB.
+// Below this a tree of a few lines is as fast as a line for each /16, and does not take 4 MiB.
 constexpr std::size_t few_intervals = 512;
 
 Address last_of(const Element& element)
@@ -113,7 +113,9 @@ Table build_table(std::span<const Element> sorted, Ids ids)
             return build_linear(few);
     }
     const auto intervals = flatten(sorted, ids);
-    return ipv6 || intervals.size() <= few_intervals ? build_tree(intervals, ids) : build_groups(intervals, ids);
+    if (ipv6 || intervals.size() <= few_intervals)
+        return build_tree(intervals, ids);
+    return ids == Ids::yes ? build_slots(intervals) : build_blocks(intervals);
 }
 
 SetTables build_set(std::span<Element> elements, Ids ids)
@@ -128,7 +130,7 @@ std::string_view kind_name(std::uint32_t kind)
     switch (kind) {
     case SET_EMPTY: return "empty";
     case SET_LINEAR: return "linear";
-    case SET_BITMAP: return "bitmap";
+    case SET_BLOCKS: return "blocks";
     case SET_SLOTS: return "slots";
     case SET_TREE: return "tree";
     }

@@ -46,7 +46,7 @@ struct SetTables {
 };
 SetTables build_set(std::span<Element> elements, Ids ids);
 
-// "empty", "linear", "bitmap", "slots" or "tree".
+// "empty", "linear", "blocks", "slots" or "tree".
 std::string_view kind_name(std::uint32_t kind);
 
 }  // namespace penstock::sets

@@ -21,12 +21,14 @@ struct set_line {
 // linear   IPv4, no ids, up to SET_LINEAR_MAX prefixes, four pairs a line:
 //          word[2i] two addresses, word[2i+1] their two masks.  Unused places repeat the last prefix.
 //
-// bitmap   IPv4, no ids.  One line for each 128 /24s (a /17), SET_GROUPS lines, then chunks.
-//          word[0..1]  match: the whole /24 is in the set
-//          word[2..3]  mixed: a part of the /24 is in the set; its place is its rank among the mixed ones
-//          bytes 32..  inline: {first, last} u8 pairs, one for each mixed /24
-//                      else u32: index in half lines of the first 256-bit chunk
-//          bytes 62, 63  count of mixed /24s in word[2]; mode
+// blocks   IPv4, no ids.  One line for each /16, SET_BLOCKS_LINES of them, then more.  Of the low 16 bits x of the
+//          address a line says, where they are in use (else places repeat the first):
+//          word[0..3]  SET_BLOCK_HOSTS: 16 u16, addresses
+//          word[4]     SET_BLOCK_WHOLES: eight u8, /24s (x >> 8)
+//          word[5..7]  five ranges {u16 first, u16 count}, count 0: none
+//          the last u32 is its header: these flags; or SET_BLOCK_MORE: x is decided in another line, whose
+//          place is the header's low bits (SET_BLOCK_PLACE) + (x >> (16 - n)), n in SET_BLOCK_BITS.  With
+//          n = SET_BLOCK_ALL_BITS that line has a bit for each of 512 addresses.
 //
 // slots    IPv4 with ids.  One line for each 64 /24s (an /18), SET_SLOT_GROUPS lines, then a pool of u32.
 //          word[0]     occupied: the /24 differs from the group's default; its place is its rank
@@ -47,24 +49,36 @@ struct set_line {
 //          SET_TREE_PAIRS  children are two lines apart, since some are wide
 //          word[1..7]  inner and leaf: high words of up to 7 keys, ascending; unused: SET_TREE_NO_KEY.
 //                      An address that is not below key k goes to child or interval k.
-//          table: a slot is a u32, the line of the node for one value of the high word's bits
-//                      SET_TREE_SHIFT.. (SET_TREE_BITS of them).
+//          table, buckets: over a block of addresses, 2^(SET_TREE_SHIFT + SET_TREE_BITS) values of the high
+//                      word from word[1]; for all others word[2] is the line of the node.
+//          table: a slot is a u32, the line of the node for one value of the high word's bits SET_TREE_SHIFT..
+//                      (SET_TREE_BITS of them).
+//          buckets (no ids): the line of a value is first child + value: a bucket.  It tells the address by its
+//                      cell, the SET_TREE_CELL bits below, of at most 14:
+//          word[0]     SET_TREE_BUCKET_IN: the bucket begins within the set; bits 0..30 quarter line of its first
+//                      record, or (with SET_TREE_BUCKET_MORE) line of the node that decides
+//          word[1]     four u16: cells from which on addresses are in the set, then no more, and so on
+//          word[2..7]  24 u16: cells of which the record of the same place says more; unused: SET_TREE_NO_CELL
+//          A record is a prefix in the set: hi and lo without the topmost bit (the bucket knows it), a 1 behind
+//          the last, then 0.
 enum set_kind {
     SET_EMPTY,
     SET_LINEAR,
-    SET_BITMAP,
+    SET_BLOCKS,
     SET_SLOTS,
     SET_TREE,
 };
 
 enum {
     SET_LINEAR_MAX = 16,
-    SET_GROUP_BITS = 17,                // a group is a /17
-    SET_GROUPS = 1 << SET_GROUP_BITS,
-    SET_INLINE_MAX = 15,
-    SET_INLINE_AT = 32,                 // byte offset of the pairs
-    SET_GROUP_INLINE = 0,
-    SET_GROUP_POOL = 1,
+    SET_BLOCKS_LINES = 1 << 16,
+    SET_BLOCK_HOSTS_MAX = 16,
+    SET_BLOCK_WHOLES_MAX = 8,
+    SET_BLOCK_RANGES_MAX = 5,
+    SET_BLOCK_WHOLES_AT = 32,           // byte offsets
+    SET_BLOCK_RANGES_AT = 40,
+    SET_BLOCK_BITS = 26,                // bit offset in a header
+    SET_BLOCK_ALL_BITS = 7,
     SET_SLOT_GROUP_BITS = 18,
     SET_SLOT_GROUPS = 1 << SET_SLOT_GROUP_BITS,
     SET_SLOT_INLINE_MAX = 8,
@@ -75,14 +89,26 @@ enum {
     SET_SLOT_COMPLEX = 1,
     SET_CHUNK_COUNTS = 32,              // byte offset of the counts in a chunk
     SET_CHUNK_IDS = 9,                  // place of the first id in a chunk, in u32
-    SET_TREE_HEIGHT = 16,               // three tables, each behind a node that skips bits, and nine more
+    SET_TREE_HEIGHT = 16,               // three tables, and the rest
     SET_TREE_SHIFT = 40,                // bit offsets in a table's word[0]
     SET_TREE_BITS = 48,
+    SET_TREE_CELL = 56,
+    SET_TREE_CELL_MAX = 14,
+    SET_TREE_TURNS_MAX = 4,             // of a bucket
+    SET_TREE_CELLS_MAX = 24,
+    SET_TREE_NO_CELL = 0x7fff,
     SET_EXTRA_DEPTH = 129,              // prefixes that can cover each other: /0 to /128
 };
+#define SET_BLOCK_HOSTS 1U
+#define SET_BLOCK_WHOLES 2U
+#define SET_BLOCK_MORE (1U << 31)
+#define SET_BLOCK_PLACE ((1U << SET_BLOCK_BITS) - 1)
 #define SET_TREE_NO_KEY (1ULL << 63)
 #define SET_TREE_LEAF (1ULL << 63)
 #define SET_TREE_TABLE (1ULL << 62)
+#define SET_TREE_BUCKETS (1ULL << 61)
+#define SET_TREE_BUCKET_MORE (1ULL << 32)
+#define SET_TREE_BUCKET_IN (1ULL << 33)
 #define SET_TREE_PAIRS (1ULL << 32)
 #define SET_TREE_WIDE (1ULL << 31)
 #define SET_TREE_MASK 0x7fffffffULL

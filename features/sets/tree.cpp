@@ -1,10 +1,10 @@
 // The tree of intervals (tables.h: tree).  Where the content is many intervals that spread over a block of
-// addresses, a table indexes the block directly; the rest, and whatever does not spread, is a B-tree whose
-// nodes are full.
+// addresses, buckets or a table index the block directly; the rest, and whatever does not spread, is a B-tree
+// whose nodes are full.
 #include <algorithm>
 #include <bit>
 
-#include "features/sets/intervals.h"
+#include "features/sets/buckets.h"
 
 namespace penstock::sets {
 
@@ -47,28 +47,7 @@ public:
     }
 
 private:
-    // 2^size addresses from `from`.
-    struct Range {
-        Address from;
-        unsigned size;
-        Address end() const { return from + (Address{1} << size); }  // 0: the end of the space
-    };
     using Intervals = std::span<const Interval>;
-
-    // The intervals of from..end-1, the first of which may begin earlier; `rest` then begins with the one
-    // that covers `end` or precedes it.
-    static Intervals take(Intervals& rest, Address from, Address end)
-    {
-        std::size_t first = 0;
-        while (first + 1 < rest.size() && rest[first + 1].start() <= from)
-            ++first;
-        std::size_t last = first + 1;
-        while (last < rest.size() && (end == 0 || rest[last].start() < end))
-            ++last;
-        const auto here = rest.subspan(first, last - first);
-        rest = rest.subspan(last - 1);
-        return here;
-    }
 
     std::uint32_t allocate(std::size_t lines)
     {
@@ -90,22 +69,23 @@ private:
         block.from = here[1].start() >> block.size << block.size;
         const auto wanted = static_cast<unsigned>(std::bit_width(here.size() / slot_intervals));
         const auto bits = std::min({wanted, max_table_bits, block.size > 63 ? block.size - 63 : 0});
-        if (bits < 3 || !spreads(block, bits, here))
+        const auto shape = with_ids_ ? std::nullopt : bucket_shape(block, here);
+        if (!shape && (bits < 3 || !spreads(block, bits, here)))
             return build_node(at, here);
+        if (shape)
+            build_buckets(at, block, *shape, here, tables);
+        else
+            build_table(at, block, bits, here, tables);
+        table_.lines[at].word[1] = high_word(block.from);
         if (block.size == range.size)
-            return build_table(at, block, bits, here, tables);
-        // A node that skips the common bits: before the block, the block, after it.
-        auto& line = table_.lines[at];
-        const auto children = static_cast<std::uint32_t>(table_.lines.size());
-        line = node_line();
-        line.word[0] = SET_TREE_PAIRS | children;
-        line.word[1] = high_word(block.from);
+            return;
+        // What lies before and behind the block.
+        std::vector<Interval> around{here[0]};
         if (block.end() != range.end())
-            line.word[2] = high_word(block.end());
-        allocate(6);
-        build_node(children, here.first(1));
-        build_table(children + 2, block, bits, here, tables);
-        build_node(children + 4, here.last(1));
+            around.push_back({static_cast<std::uint64_t>(block.end() >> 64), static_cast<std::uint64_t>(block.end()), here.back().id});
+        const auto other = allocate(1);
+        build_node(other, around);
+        table_.lines[at].word[2] = other;
     }
 
     // Does a table of 2^bits slots leave at most a quarter of the intervals in any slot?
@@ -148,6 +128,36 @@ private:
                 }
             }
             reinterpret_cast<std::uint32_t*>(table_.lines.data() + first)[slot] = node;
+        }
+    }
+
+    void build_buckets(std::uint32_t at, const Range& block, const BucketShape& shape, Intervals here, int tables)
+    {
+        const auto count = std::size_t{1} << shape.bits;
+        const auto first = allocate(count);
+        const auto size = block.size - shape.bits;
+        table_.lines[at] = {};
+        table_.lines[at].word[0] = SET_TREE_BUCKETS | first | std::uint64_t{size - 63} << SET_TREE_SHIFT |
+                                   std::uint64_t{shape.bits} << SET_TREE_BITS | std::uint64_t{shape.cell_bits} << SET_TREE_CELL;
+        std::vector<Record> records;
+        std::vector<std::size_t> places(count);     // of each bucket's first record
+        std::vector<std::pair<std::size_t, Intervals>> more;
+        auto rest = here;
+        for (std::size_t slot = 0; slot < count; ++slot) {
+            const Range part{block.from + (Address{slot} << size), size};
+            const auto inside = take(rest, part.from, part.end());
+            places[slot] = records.size();
+            if (!fill_bucket(part, shape.cell_bits, inside, table_.lines[first + slot], records))
+                more.emplace_back(slot, inside);
+        }
+        const auto records_at = 4 * allocate((records.size() + 3) / 4);
+        std::copy(records.begin(), records.end(), reinterpret_cast<Record*>(table_.lines.data() + records_at / 4));
+        for (std::size_t slot = 0; slot < count; ++slot)
+            table_.lines[first + slot].word[0] |= records_at + places[slot];
+        for (const auto& [slot, inside] : more) {
+            const auto node = allocate(1);
+            build_range(node, {block.from + (Address{slot} << size), size}, inside, tables - 1);
+            table_.lines[first + slot].word[0] = SET_TREE_BUCKET_MORE | node;
         }
     }
 

@@ -65,6 +65,18 @@ def update(fd, index, data):
     bpf(2, struct.pack("IIQQQ", fd, 0, ctypes.addressof(key), ctypes.addressof(value), 0))
 
 
+def load_classifier(name, result):
+    """A tc program that returns `result`."""
+    code = struct.pack("BBhiBBhi", 0xB7, 0, 0, result, 0x95, 0, 0, 0)
+    words, licence = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"GPL")
+    return bpf(5, struct.pack("IIQQIIQII16s", 3, 2, ctypes.addressof(words), ctypes.addressof(licence), 0, 0, 0, 0, 0, name.encode()))[0]
+
+
+def attach_tcx(program, ifindex, egress=False):
+    """A link, which holds as long as its descriptor.  In the network namespace of this process."""
+    return bpf(28, struct.pack("IIII", program, ifindex, 47 if egress else 46, 0))[0]
+
+
 class Probe:
     """One packet, run through programs by BPF_PROG_RUN."""
 

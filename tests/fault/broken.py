@@ -1,4 +1,5 @@
 """Things that are in the way, go away, or are broken by hand; and two penstocks at once."""
+import contextlib
 import fcntl
 import json
 import os
@@ -71,12 +72,47 @@ def case_foreign_tc():
         equal("tc filters after `off`", must("tc", "-n", n.name, "filter", "show", "dev", "v0", "ingress"), before)
 
 
+def case_foreign_tcx():
+    """tcx programs of others: plan and doctor name them in their order, nobody touches them."""
+    with Node(1) as n, contextlib.ExitStack() as open_here:
+        index = int(json.loads(must("ip", "-n", n.name, "-j", "link", "show", "v0"))[0]["ifindex"])
+        programs = {}
+        here = os.open("/proc/self/ns/net", os.O_RDONLY)
+        try:
+            bpf.enter_network(n.name)
+            for name, egress in (("first_in", False), ("second_in", False), ("out", True)):
+                program = bpf.load_classifier(name, -1)
+                open_here.callback(os.close, program)
+                try:
+                    open_here.callback(os.close, bpf.attach_tcx(program, index, egress))
+                except OSError as error:
+                    raise Missing(f"this kernel attaches no tcx program: {error}")
+                programs[name] = bpf.program_id(program)
+        finally:
+            bpf.libc.setns(here, 0x40000000)
+            os.close(here)
+        order = f"tcx ingress: {programs['first_in']} `first_in`, then tcx ingress: {programs['second_in']} `second_in`, then tcx egress: {programs['out']} `out`"
+
+        def shown(what):
+            checks = {c["check"]: c for c in json.loads(n.penstock("doctor", "v0", "--json", code=None).stdout)["checks"]}
+            check(f"doctor names them in their order, {what}", order in checks["v0 tc"]["finding"], order, checks["v0 tc"])
+            equal(f"which is no fault, {what}", checks["v0 tc"]["health"], "ok")
+            notes = n.plan(n.kind(2))["notes"]
+            check(f"plan names them in their order, {what}", any(order in note for note in notes), order, notes)
+
+        shown("before")
+        n.apply(n.kind(1))
+        shown("with penstock")
+        n.penstock("off")
+        shown("after `off`")
+
+
 def case_devices_come_and_go():
     with Node(2) as n:
         n.apply(n.kind(1))
         must("ip", "-n", n.name, "link", "del", "v1")
         states = {i["device"]: i["state"] for i in n.status()["interfaces"]}
-        check("status reports that the device is gone", "device is gone" in states.values(), states)
+        equal("status reports by its name that the device is gone", states.get("v1"), "device is gone")
         n.add_device("v1")
         states = {i["device"]: i["state"] for i in n.status()["interfaces"]}
         check("status reports the new one", "not attached" in states.get("v1", ""), states)
@@ -107,6 +143,14 @@ def case_devices_come_and_go():
         equal("judged after the stranger left", n.judges(), n.judged_by(1))
 
 
+def case_off_names_what_is_gone():
+    with Node(2) as n:
+        n.apply(n.kind(1))
+        must("ip", "-n", n.name, "link", "del", "v1")
+        said = n.penstock("off").stdout
+        check("`off` names the device that is gone", "detached from v1\n" in said and "detached from v0\n" in said, said)
+
+
 def case_namespace_deleted():
     with Node(1) as n:
         n.apply(n.kind(1))
@@ -128,6 +172,8 @@ def off_works(n, what):
     n.penstock("off")
     equal(f"attached after `off`, {what}", n.attached(), {d: 0 for d in n.devices})
     check(f"nothing in bpffs after `off`, {what}", not os.path.exists(n.bpf))
+    parent = os.path.dirname(n.bpf)  # of all instances: others may be at work now
+    check(f"no empty directory after `off`, {what}", not os.path.isdir(parent) or os.listdir(parent))
 
 
 def case_removed_by_hand():
@@ -221,8 +267,8 @@ def case_two_at_once():
 
 
 def case_refused_by_the_kernel():
-    """A table that the kernel refuses: exit code 1, its own words, and the old generation judges and counts on.  The
-    kernel refuses because the namespace of the user may not load programs, or its memory is limited."""
+    """Exit code 1, the kernel's own words, and the old generation judges on: where the user may not load programs, and
+    where the verifier refuses one."""
     with Node(1) as n:
         n.apply(n.kind(1))
         before = set(os.listdir(n.bpf))
@@ -233,7 +279,17 @@ def case_refused_by_the_kernel():
         check("the kernel's own words", "Operation not permitted" in done.stderr, done.stderr)
         equal("judged after it", n.judges(), n.judged_by(1))
         equal("pins after it", set(os.listdir(n.bpf)), before)
-        return "by capabilities"
+        # The verifier, asked to judge as on a machine without unaligned loads, refuses the program itself.
+        done = n.apply(n.kind(2), code=1, PENSTOCK_STRICT_ALIGNMENT="xdp")
+        check("which program", "the kernel refuses the program xdp" in done.stderr, done.stderr)
+        check("the verifier's last words", "misaligned packet access" in done.stderr and "processed" in done.stderr.splitlines()[-1], done.stderr)
+        check("nothing was pinned", "pinned" not in n.steps(), n.steps())
+        equal("judged after it", n.judges(), n.judged_by(1))
+        equal("pins after it", set(os.listdir(n.bpf)), before)
+        n.apply(n.kind(2), code=1, PENSTOCK_STRICT_ALIGNMENT="xdp", PENSTOCK_KILL_AT="pinned")
+        n.apply(n.kind(2))
+        equal("judged when it is not refused", n.judges(), n.judged_by(2))
+        n.tidy([n.running()])
 
 
 def case_state_cannot_be_written():

@@ -93,15 +93,22 @@ class Watch:
             return None
         return "n" if verdict == bpf.XDP_DROP else "o"
 
-    def until(self, done):
+    def round(self):
+        for i in range(len(self.links)):
+            seen = self.look(i)
+            if seen:
+                self.samples.append(seen)
+
+    def begin(self):
+        """The looks before anything happens."""
         self.samples = []
+        self.round()
+
+    def until(self, done):
         rounds, after = 0, 0
         while after < 3:
             after += bool(done())
-            for i in range(len(self.links)):
-                seen = self.look(i)
-                if seen:
-                    self.samples.append(seen)
+            self.round()
             rounds += 1
         return rounds
 
@@ -125,6 +132,7 @@ def case_four_hooks_flip():
 
             def during(order, what, *arguments):
                 nonlocal rounds
+                watch.begin()
                 process = subprocess.Popen(n.command(*arguments), env=n.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                 rounds += watch.until(lambda: process.poll() is not None)
                 equal(f"{what}: exit code", process.returncode, 0)
@@ -135,6 +143,7 @@ def case_four_hooks_flip():
             during("on", "apply", "apply", *node.NOW, n.kind(2))
             n.apply(n.kind(1))
             n.apply(n.kind(2), "--confirm", "2s")
+            watch.begin()
             deadline = n.word()[0]
             time.sleep(max(0, (deadline - bpf.coarse_now()) / 1e9 - 0.05))
             rounds += watch.until(lambda: bpf.coarse_now() > deadline + 20_000_000)

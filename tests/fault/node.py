@@ -188,12 +188,12 @@ interfaces:
         return {d: frozenset([k]) if k and d in devices else frozenset() for d in self.devices}
 
     def word(self):
-        """deadline, from, to, armed_at of the transaction, or None"""
+        """deadline, from, to, start, window of the transaction, or None"""
         try:
             fd = bpf.obj_get(self.bpf + "/txn/word")
         except FileNotFoundError:
             return None
-        value = struct.unpack("QQQQ", bpf.lookup(fd, 0, 32))
+        value = struct.unpack("5Q", bpf.lookup(fd, 0, 40))
         os.close(fd)
         return value
 
@@ -203,8 +203,8 @@ interfaces:
 
     def set_deadline(self, deadline):
         fd = bpf.obj_get(self.bpf + "/txn/word")
-        _, *rest = struct.unpack("QQQQ", bpf.lookup(fd, 0, 32))
-        bpf.update(fd, 0, struct.pack("QQQQ", deadline, *rest))
+        _, *rest = struct.unpack("5Q", bpf.lookup(fd, 0, 40))
+        bpf.update(fd, 0, struct.pack("5Q", deadline & ~1, *rest))
         os.close(fd)
 
     def tidy(self, generations, devices=None):
@@ -236,34 +236,36 @@ interfaces:
         os.close(fd)
         return value
 
-    def raw_socket(self, device):
-        """A socket on the other end of `device`."""
+    def packet_socket(self, name, device, protocol):
         here = os.open("/proc/self/ns/net", os.O_RDONLY)
-        bpf.enter_network(self.wire)
-        out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        out.bind((device, 0))
+        bpf.enter_network(name)
+        out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))
+        out.bind((device, protocol))
         bpf.libc.setns(here, 0x40000000)
         os.close(here)
         return out
 
+    def raw_socket(self, device):
+        """A socket on the other end of `device`, to send."""
+        return self.packet_socket(self.wire, device, 0)
+
+    def wire_socket(self, device):
+        """A socket that sees what the node sends to `device`."""
+        return self.packet_socket(self.wire, device, 0x0800)
+
     def own_socket(self, device):
         """A socket that sees what XDP on `device` lets through."""
-        here = os.open("/proc/self/ns/net", os.O_RDONLY)
-        bpf.enter_network(self.name)
-        out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
-        out.bind((device, 0x0800))
-        bpf.libc.setns(here, 0x40000000)
-        os.close(here)
-        return out
+        return self.packet_socket(self.name, device, 0x0800)
 
     def slots(self):
         """Numbers of the counters of all rules that kept revisions name, by policy/rule."""
         out = {}
         revisions = self.state + "/revisions"
         for entry in sorted(os.listdir(revisions)):
-            for slot in json.load(open(f"{revisions}/{entry}/meta.json"))["slots"]:
-                if slot["policy"]:
-                    out.setdefault(f"{slot['policy']}/{slot['rule'] or 'default'}", set()).add(slot["number"])
+            for line in open(f"{revisions}/{entry}/slots"):
+                number, _, _, _, _, _, policy, rule, _ = line.rstrip("\n").split("\t")
+                if policy:
+                    out.setdefault(f"{policy}/{rule or 'default'}", set()).add(int(number))
         return out
 
     def counters(self):

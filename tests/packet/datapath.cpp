@@ -52,11 +52,28 @@ Result<Datapath> Datapath::load(const Config& config, const std::string& interfa
   out.stride_ = image.slot_end;
   out.expected_.resize(out.stride_);
   out.no_write_ = options.no_write;
+  out.ethernet_ = options.ethernet;
   out.out_.resize(16384);
   return out;
 }
 
+namespace {
+// Where the datagram of a well-formed frame ends, by the length that its IP header tells.
+size_t datagram_end(std::span<const uint8_t> frame, bool ethernet) {
+  const auto number = [&](size_t at) { return at + 2 <= frame.size() ? size_t{frame[at]} << 8 | frame[at + 1] : 0; };
+  size_t ip = 0;
+  if (ethernet) {
+    ip = 14;
+    for (int tags = 0; tags < 2 && (number(ip - 2) == 0x8100 || number(ip - 2) == 0x88a8); ++tags) ip += 4;
+  }
+  if (ip >= frame.size()) return frame.size();
+  return frame[ip] >> 4 == 4 ? ip + number(ip + 2) : ip + 40 + number(ip + 4);
+}
+}  // namespace
+
 Result<model::Outcome> Datapath::run(std::span<const uint8_t> frame, size_t linear) {
+  constexpr size_t surely_one_piece = 3000;  // what is longer is cut there, and not where this kernel likes to
+  if (!linear && frame.size() > surely_one_piece) linear = surely_one_piece;
   // The bare system call: two million runs have no time for more.
   xdp_md context{};
   context.data_end = static_cast<uint32_t>(linear ? linear : frame.size());
@@ -76,13 +93,7 @@ Result<model::Outcome> Datapath::run(std::span<const uint8_t> frame, size_t line
     return fail("the program changed the packet");
 
   // Padding in fragments is not counted: of a frame whose datagram ends in its first piece, that piece is.
-  size_t bytes = frame.size();
-  constexpr size_t surely_one_piece = 3000;
-  if (linear || frame.size() > surely_one_piece) {
-    TRY_ASSIGN(const ps_packet packet, parsed());
-    const size_t first = linear ? linear : packet.length;
-    if (packet.length == first && packet.outer.end <= first && first > surely_one_piece * !linear) bytes = first;
-  }
+  const size_t bytes = linear && datagram_end(frame, ethernet_) <= linear ? linear : frame.size();
 
   model::Outcome outcome;
   const auto* trace = trace_.as<const ps_trace>();

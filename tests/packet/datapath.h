@@ -39,6 +39,7 @@ class Datapath {
   Result<uint32_t> verified_instructions() const;  // as the kernel counted them
   int program() const { return loaded_.program(0); }
   int map(const std::string& name) const { return loaded_.map(name); }
+  const std::vector<Slot>& slots() const { return slots_; }
 
  private:
   Datapath() = default;
@@ -46,7 +47,7 @@ class Datapath {
   std::vector<Slot> slots_;
   Mapping trace_, counters_;
   size_t stride_ = 0;
-  bool no_write_ = false;
+  bool no_write_ = false, ethernet_ = true;
   std::vector<ps_counter> expected_;  // by slot, of all runs so far
   std::vector<uint8_t> out_;
 };

@@ -16,6 +16,7 @@
 #include "core/plan/running.h"
 #include "features/sets/elements_file.h"
 #include "features/sets/extra.h"
+#include "tests/model/listed.h"
 
 namespace penstock {
 namespace {
@@ -35,31 +36,13 @@ ExtraElement element(const char* text, uint32_t id, uint64_t expiry = 0) {
 
 uint32_t ipv4(const char* text) { return prefix(text).address.v4(); }
 
-// A set `bad` whose elements are dropped, all else passes; loaded, never attached.
+// A set `listed` whose elements are dropped, all else passes; loaded, never attached.
 class Elements : public testing::Test {
  protected:
   void load(std::vector<const char*> file, bool counters) {
-    Config config;
-    Interface i;
-    i.name = "a";
-    i.match = {"dev"};
-    config.interfaces.push_back(i);
-    Set set;
-    set.name = "bad";
-    set.counters = counters;
-    for (const char* text : file) set.prefixes.push_back(prefix(text));
-    std::ranges::sort(set.prefixes);
-    config.sets.push_back(set);
-    Rule rule;
-    rule.name = "bad";
-    rule.from.any = false;
-    rule.from.sets = {"bad"};
-    rule.action = Action::drop;
-    Policy policy;
-    policy.name = "p";
-    policy.attach.push_back({"a", {}});
-    policy.rules = {rule};
-    config.policies.push_back(policy);
+    std::vector<Prefix> prefixes;
+    for (const char* text : file) prefixes.push_back(prefix(text));
+    const Config config = drop_listed(std::move(prefixes), counters);
     Known known;
     known.sets.lanes = counter_lanes();
     auto compiled = compile(config, known);
@@ -138,10 +121,10 @@ class Elements : public testing::Test {
 
 TEST_F(Elements, EndWhenTheKernelsClockSaysSo) {
   load({}, false);
-  put({element("10.1.0.0/16", 1, 60 * ms), element("10.2.0.0/16", 1)});
-  const uint64_t end = begin + 60 * ms, tick = coarse_tick();
+  put({element("10.1.0.0/16", 1, 200 * ms), element("10.2.0.0/16", 1)});
+  const uint64_t end = begin + 200 * ms, tick = coarse_tick();
   size_t before = 0, after = 0;
-  while (coarse_now() < begin + 120 * ms) {
+  while (after < 3) {  // however slow the machine is
     const uint64_t early = coarse_now();
     const bool hit = dropped("10.1.2.3");
     const uint64_t late = coarse_now();
@@ -158,7 +141,6 @@ TEST_F(Elements, EndWhenTheKernelsClockSaysSo) {
     std::this_thread::sleep_for(1ms);
   }
   EXPECT_GT(before, 0U);
-  EXPECT_GT(after, 0U);
 }
 
 // Each ends before the one around it; the hits tell which one judged.
@@ -167,16 +149,16 @@ TEST_F(Elements, AnEndedElementUncoversTheWiderOneAlsoOfTheFile) {
   const uint32_t file = id_of("10.0.0.0/8");
   ASSERT_NE(file, 0U);
   const uint32_t wide = file + 1, narrow = file + 2;  // free places
-  put({element("10.1.0.0/16", wide, 160 * ms), element("10.1.1.0/24", narrow, 80 * ms), element("11.1.1.0/24", narrow, 80 * ms)});
+  put({element("10.1.0.0/16", wide, 1200 * ms), element("10.1.1.0/24", narrow, 600 * ms), element("11.1.1.0/24", narrow, 600 * ms)});
   EXPECT_TRUE(dropped("10.1.1.1"));
   EXPECT_TRUE(dropped("11.1.1.1"));
   EXPECT_EQ(hits(narrow), 2U);
-  while (coarse_now() < begin + 80 * ms) std::this_thread::sleep_for(1ms);
+  while (coarse_now() < begin + 600 * ms) std::this_thread::sleep_for(1ms);
   EXPECT_TRUE(dropped("10.1.1.1"));
   EXPECT_FALSE(dropped("11.1.1.1")) << "nothing is behind this one";
   EXPECT_EQ(hits(narrow), 2U);
   EXPECT_EQ(hits(wide), 1U);
-  while (coarse_now() < begin + 160 * ms) std::this_thread::sleep_for(1ms);
+  while (coarse_now() < begin + 1200 * ms) std::this_thread::sleep_for(1ms);
   EXPECT_TRUE(dropped("10.1.1.1"));
   EXPECT_EQ(hits(narrow), 2U);
   EXPECT_EQ(hits(wide), 1U);

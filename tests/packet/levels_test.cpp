@@ -24,7 +24,7 @@ TEST(Levels, GatesKeepTheirDeadlineByTheLevelsClock) {
     SCOPED_TRACE(level_name(level));
     auto gate = Object::open("gate", level);
     ASSERT_TRUE(gate) << gate.error().message();
-    ASSERT_TRUE(gate->constant("gate_const", bytes_of(ps_gate_const{1})));
+    ASSERT_TRUE(gate->constant("gate_const", bytes_of(ps_gate_const{1, 0, 0, 0})));
     const auto loaded = gate->load();
     ASSERT_TRUE(loaded) << loaded.error().message();
     const Fd candidate = dropper(gate->frags());
@@ -39,7 +39,7 @@ TEST(Levels, GatesKeepTheirDeadlineByTheLevelsClock) {
     };
     const uint64_t tick = coarse_tick();
     const auto set_deadline = [&](uint64_t deadline) {
-      const ps_txn word{.deadline = deadline, .from = 0, .to = 0, .armed_at = 0};
+      const ps_txn word{.deadline = deadline, .from = 0, .to = 0, .start = 0, .window = 0};
       ASSERT_TRUE(map_update(gate->map("txn"), &zero, &word));
     };
     set_deadline(0);

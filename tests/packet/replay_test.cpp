@@ -233,6 +233,22 @@ TEST_F(Risks, RepliesAreJudgedWithoutAnyResolver) {
             "could not judge new SSH connections of the management address 10.9.0.9 on psrisk0: there is neither a route to it nor an address of its family");
 }
 
+// What is guessed is no risk because one guess is dropped; a leased address needs its router.
+TEST_F(Risks, AGuessThatIsDroppedIsNoRisk) {
+  using Names = std::vector<std::string>;
+  const auto dropping = [&](const std::string& from) {
+    return names("policies:\n  edge:\n    attach: [wan.ingress]\n    rules:\n      - { name: bad, from: " + from + ", action: drop }\n");
+  };
+  EXPECT_EQ(dropping("[192.0.2.0/24, 10.9.0.254, 10.9.0.2]"), Names()) << "documentation's networks, two neighbours";
+  EXPECT_EQ(dropping("[10.9.0.2/31, 10.9.0.4/30, 10.9.0.64/26, 10.9.0.128/25]"), Names{"lose-dhcp"}) << "all of the network where a server may be";
+  EXPECT_EQ(dropping("[0.0.0.0/5, 9.0.0.0/8, 10.10.0.0/16, 77.0.0.0/8, 128.0.0.0/1]"), Names{"lose-replies"}) << "nearly everything";
+  ASSERT_EQ(std::system("ip route add default via 10.9.0.254 dev psrisk0"), 0);
+  EXPECT_EQ(dropping("10.9.0.254"), Names()) << "no address is leased";
+  ASSERT_EQ(std::system("ip addr change 10.9.0.1/24 dev psrisk0 valid_lft 3600 preferred_lft 3600"), 0);
+  EXPECT_EQ(dropping("10.9.0.254"), Names{"lose-dhcp"}) << "leased";
+  EXPECT_EQ(dropping("[10.9.0.2, 10.9.0.126/31]"), Names()) << "leased, and its router gets through";
+}
+
 // A device in a bridge is judged by what the bridge receives.
 TEST_F(Risks, ADeviceBelowABridgeIsJudged) {
   ASSERT_EQ(std::system("ip addr flush dev psrisk0 && ip link add psriskbr type bridge && ip link set psrisk0 master psriskbr"

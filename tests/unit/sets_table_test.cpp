@@ -162,16 +162,16 @@ TEST_P(SetTable, TreeOfFewIpv4)
 
 TEST_P(SetTable, Ipv4Spread)
 {
-    compare(random_set(random, false, 20000, 14, 32), Ids::no, SET_BITMAP, random);
+    compare(random_set(random, false, 20000, 14, 32), Ids::no, SET_BLOCKS, random);
     compare(random_set(random, false, 20000, 8, 32), Ids::yes, SET_SLOTS, random);
-    compare(random_set(random, false, 20000, 32, 32), Ids::no, SET_BITMAP, random);
+    compare(random_set(random, false, 20000, 32, 32), Ids::no, SET_BLOCKS, random);
     compare(random_set(random, false, 20000, 24, 24), Ids::yes, SET_SLOTS, random);
 }
 
 TEST_P(SetTable, Ipv4ClusteredAndNested)
 {
     // 20,000 in one /12: several in each /24; then in one /20: dense chunks; then with a default route.
-    compare(random_set(random, false, 20000, 22, 32, {random(), 0}, 12), Ids::no, SET_BITMAP, random);
+    compare(random_set(random, false, 20000, 22, 32, {random(), 0}, 12), Ids::no, SET_BLOCKS, random);
     compare(random_set(random, false, 20000, 12, 32, {random(), 0}, 12), Ids::yes, SET_SLOTS, random);
     auto dense = random_set(random, false, 5000, 22, 32, {random(), 0}, 20);
     dense.push_back(Element::ipv4(0, 0, 70000));
@@ -184,8 +184,38 @@ TEST_P(SetTable, Ipv4ClusteredAndNested)
     std::vector<Element> odd;
     for (std::uint32_t i = 0; i < 2048; i += 2)
         odd.push_back(Element::ipv4(0xfffff800 + i, 32, i + 1));
-    compare(odd, Ids::no, SET_BITMAP, random);
+    compare(odd, Ids::no, SET_BLOCKS, random);
     compare(odd, Ids::yes, SET_SLOTS, random);
+}
+
+// What a line of a block holds, and one more: hosts, /24s, ranges, each with room for the others or without.
+TEST_P(SetTable, LimitsOfABlock)
+{
+    for (const unsigned hosts : {0U, 1U, 15U, 16U, 17U, 21U, 22U})
+        for (const unsigned wholes : {0U, 8U, 9U, 13U, 14U})
+            for (const unsigned ranges : {0U, 4U, 5U, 6U}) {
+                std::vector<Element> elements;
+                for (std::uint32_t block = 0; block < 30; ++block) {
+                    const auto from = (block * 7 + 3) << 16;
+                    for (std::uint32_t i = 0; i < hosts; ++i)
+                        elements.push_back(Element::ipv4(from | (i * 0x0b07 & 0xffff), 32));
+                    for (std::uint32_t i = 0; i < wholes; ++i)
+                        elements.push_back(Element::ipv4(from | ((i * 5 + 2) & 0xff) << 8, 24));
+                    for (std::uint32_t i = 0; i < ranges; ++i)
+                        elements.push_back(Element::ipv4(from | 0x4000 << (block & 1) | i * 0x220, 29 - i % 3));
+                }
+                for (std::uint32_t i = 0; i < 300; ++i)  // enough to leave the tree
+                    elements.push_back(Element::ipv4(0xc0000000 | i << 12, 25));
+                compare(elements, Ids::no, SET_BLOCKS, random, 300);
+            }
+    // All of a /16 and more, and nearly all of one.
+    std::vector<Element> wide;
+    for (std::uint32_t i = 0; i < 600; ++i)
+        wide.push_back(Element::ipv4(0x0a000000 + (i << 15), 17 + i % 3));
+    wide.push_back(Element::ipv4(0xc0000000, 7));
+    for (unsigned length = 17; length <= 32; ++length)
+        wide.push_back(Element::ipv4(0x50010000 - (0x10000 >> (length - 17)), length));
+    compare(wide, Ids::no, SET_BLOCKS, random, 1000);
 }
 
 TEST_P(SetTable, InlineLimitOfAGroup)
@@ -197,7 +227,7 @@ TEST_P(SetTable, InlineLimitOfAGroup)
             for (std::uint32_t i = 0; i < partial; ++i)
                 elements.push_back(Element::ipv4(group << 15 | ((i * 37) % 128) << 8 | static_cast<std::uint32_t>(random() % 256), 32,
                                                  static_cast<std::uint32_t>(elements.size() + 1)));
-        compare(elements, Ids::no, SET_BITMAP, random);
+        compare(elements, Ids::no, SET_BLOCKS, random);
         compare(elements, Ids::yes, SET_SLOTS, random);
     }
 }
@@ -214,6 +244,52 @@ TEST_P(SetTable, Ipv6)
         compare(random_set(random, true, 5000, 62, 66, {random(), random()}, 58), ids, SET_TREE, random);
         compare({element(true, {0, 0}, 0, 3), element(true, {~0ULL, ~0ULL}, 128, 4)}, ids, SET_TREE, random);
     }
+}
+
+// Do buckets stand right below one of the four roots?
+bool has_buckets(std::vector<Element> elements)
+{
+    const auto tables = build_set(elements, Ids::no);
+    const auto& lines = tables.part[1].lines;
+    return (lines[0].word[0] | lines[2].word[0] | lines[4].word[0] | lines[6].word[0]) & SET_TREE_BUCKETS;
+}
+
+TEST_P(SetTable, Ipv6Buckets)
+{
+    const Words block{0x20010db8ULL << 32, 0};
+    auto elements = random_set(random, true, 20000, 48, 64, block, 16);
+    ASSERT_TRUE(has_buckets(elements));
+    compare(elements, Ids::no, SET_TREE, random);
+    // Wider than a cell: turns.  Wider than a bucket: all of one.  Around the block: all before and behind it.
+    for (const unsigned wide : {25U, 28U, 32U, 36U, 40U})
+        for (int i = 0; i < 20; ++i)
+            elements.push_back(random_set(random, true, 1, wide, wide, block, 16)[0]);
+    ASSERT_TRUE(has_buckets(elements));
+    compare(elements, Ids::no, SET_TREE, random, 2000);
+    auto around = elements;
+    around.push_back(element(true, {0, 0}, 3, 1));
+    around.push_back(element(true, {0x2002ULL << 48, 0}, 16, 1));
+    compare(around, Ids::no, SET_TREE, random);
+    around.push_back(element(true, {0x3000ULL << 48, 0}, 4, 1));
+    compare(around, Ids::no, SET_TREE, random);
+    // Several in a cell, neighbours that make no prefix together, and more of them than a bucket holds.
+    for (const int many : {2, 3, 5, 24, 25, 60, 400}) {
+        const Words start{block.hi | random() % 4096 << 20, random() << 8};
+        for (int i = 0; i < many; ++i)
+            elements.push_back(element(true, add(start, 3 * i + (i % 3 == 0)), 128, 1));
+    }
+    ASSERT_TRUE(has_buckets(elements));
+    compare(elements, Ids::no, SET_TREE, random, 3000);
+    // A bucket for each of 256 /24s: full, and one too many, of records and of turns.
+    std::vector<Element> counted;
+    for (std::uint64_t bucket = 0; bucket < 256; ++bucket)
+        for (std::uint64_t i = 0; i < 12 + bucket % 16; ++i)
+            counted.push_back(element(true, {0x20ULL << 56 | bucket << 40 | i << 34 | (random() & 0xffffff), 0}, 64, 1));
+    compare(counted, Ids::no, SET_TREE, random, 5000);
+    for (std::uint64_t bucket = 0; bucket < 256; ++bucket)
+        for (std::uint64_t i = 0; i < bucket % 4; ++i)
+            counted.push_back(element(true, {0x20ULL << 56 | bucket << 40 | i << 38, 0}, 28, 1));
+    compare(counted, Ids::no, SET_TREE, random, 5000);
 }
 
 TEST_P(SetTable, Ipv6SequentialHosts)
@@ -269,7 +345,7 @@ TEST(SetTableBuild, LastOfEqualPrefixesDecides)
 TEST(SetTableBuild, VeryMany)
 {
     Random random{7};
-    compare(random_set(random, false, 1'000'000, 24, 32), Ids::no, SET_BITMAP, random, 5000);
+    compare(random_set(random, false, 1'000'000, 24, 32), Ids::no, SET_BLOCKS, random, 5000);
     compare(random_set(random, true, 200'000, 32, 128), Ids::no, SET_TREE, random, 5000);
 }
 

@@ -1,4 +1,4 @@
-// IPv4 by /24: the kinds bitmap and slots (tables.h).
+// IPv4 with ids by /24: the kind slots (tables.h).
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -54,11 +54,6 @@ private:
     std::vector<Cell> cells_;
 };
 
-bool whole(std::span<const Piece> pieces)
-{
-    return pieces.size() == 1 && pieces[0].first == 0 && pieces[0].last == 255;
-}
-
 std::uint8_t* bytes_of(set_line& line)
 {
     return reinterpret_cast<std::uint8_t*>(&line);
@@ -70,18 +65,11 @@ void put_pair(std::uint8_t* pairs, std::size_t rank, const Piece& piece)
     pairs[2 * rank + 1] = piece.last;
 }
 
-void put_header(set_line& line, std::uint64_t ranked_lower, unsigned mode)
-{
-    bytes_of(line)[62] = static_cast<std::uint8_t>(std::popcount(ranked_lower));
-    bytes_of(line)[63] = static_cast<std::uint8_t>(mode);
-}
-
-class GroupsBuilder {
+class SlotsBuilder {
 public:
-    GroupsBuilder(std::span<const Interval> intervals, Ids ids) : intervals_(intervals), with_ids_(ids == Ids::yes)
+    explicit SlotsBuilder(std::span<const Interval> intervals) : intervals_(intervals)
     {
-        table_.part.kind = with_ids_ ? SET_SLOTS : SET_BITMAP;
-        groups_ = with_ids_ ? SET_SLOT_GROUPS : SET_GROUPS;
+        table_.part.kind = SET_SLOTS;
         table_.lines.reserve(groups_ + intervals.size() / 8);
         table_.lines.resize(groups_);
     }
@@ -97,13 +85,10 @@ public:
             auto end = at + 1;
             while (end < intervals_.size() && start(end) <= to)
                 ++end;
-            group.clear(with_ids_ ? widest(at, end, from, to) : 0);
+            group.clear(widest(at, end, from, to));
             for (auto i = at; i < end; ++i)
                 group.add(first_of(i, from) - from, last_of(i, to) - from, intervals_[i].id);
-            if (with_ids_)
-                put_slots(number, group);
-            else
-                put_bitmap(number, group);
+            put_slots(number, group);
             at = end < intervals_.size() && start(end) == to + 1 ? end : end - 1;
         }
         table_.lines.resize(table_.lines.size() + (pool_.size() + 15) / 16);
@@ -142,38 +127,6 @@ private:
         return static_cast<std::uint32_t>(groups_ * 16 + place);
     }
     std::uint32_t* pool(std::uint32_t place) { return pool_.data() + (place - groups_ * 16); }
-
-    void put_bitmap(std::uint32_t number, const Group& group)
-    {
-        auto& line = table_.lines[number];
-        std::size_t mixed = 0;
-        bool simple = true;
-        for (const auto& cell : group.cells()) {
-            const auto pieces = group.pieces(cell);
-            const bool all = whole(pieces);
-            line.word[(all ? 0 : 2) + cell.number / 64] |= 1ULL << (cell.number % 64);
-            mixed += !all;
-            simple &= pieces.size() == 1;
-        }
-        const bool fits = simple && mixed <= SET_INLINE_MAX;
-        put_header(line, line.word[2], fits ? SET_GROUP_INLINE : SET_GROUP_POOL);
-        const auto place = fits ? 0 : allocate(8 * mixed, 8);
-        std::size_t rank = 0;
-        for (const auto& cell : group.cells()) {
-            const auto pieces = group.pieces(cell);
-            if (whole(pieces))
-                continue;
-            if (fits)
-                put_pair(bytes_of(line) + SET_INLINE_AT, rank, pieces[0]);
-            else
-                for (const auto& piece : pieces)
-                    for (unsigned bit = piece.first; bit <= piece.last; ++bit)
-                        pool(place)[8 * rank + bit / 32] |= 1U << (bit % 32);
-            ++rank;
-        }
-        if (!fits)
-            line.word[SET_INLINE_AT / 8] = place / 8;
-    }
 
     void put_slots(std::uint32_t number, const Group& group)
     {
@@ -236,17 +189,16 @@ private:
     }
 
     std::span<const Interval> intervals_;
-    bool with_ids_;
-    std::uint32_t groups_ = 0;
+    static constexpr std::uint32_t groups_ = SET_SLOT_GROUPS;
     Table table_;
     std::vector<std::uint32_t> pool_;
 };
 
 }  // namespace
 
-Table build_groups(std::span<const Interval> intervals, Ids ids)
+Table build_slots(std::span<const Interval> intervals)
 {
-    return GroupsBuilder(intervals, ids).build();
+    return SlotsBuilder(intervals).build();
 }
 
 }  // namespace penstock::sets
