@@ -76,6 +76,13 @@ const char* text_of(XdpMode mode) {
   return "auto";
 }
 
+ps_reject_const reject_constants(const NodeAddresses& own) {
+  ps_reject_const out{};
+  if (own.v4) out.v4 = own.v4->v4();
+  if (own.v6) out.v6 = {own.v6->hi, own.v6->lo};
+  return out;
+}
+
 }  // namespace
 
 Result<Image> compile(const Config& config, const Known& known) {
@@ -93,6 +100,7 @@ Result<Image> compile(const Config& config, const Known& known) {
   TRY_ASSIGN(PolicyTables policies, compile_policies(config.policies, interfaces, known.rule_entries, registry, slots));
   TRY_ASSIGN(CompiledSets sets, compile_sets(registry.used(), config.sets, known.sets));
   image.sizes = std::move(sets.sizes);
+  image.sizes.merge(policies.sizes);
   image.tables = std::move(policies.tables);
   for (TableImage& table : sets.tables) image.tables.push_back(std::move(table));
   image.sets = std::move(sets.sets);
@@ -113,6 +121,8 @@ Result<Image> compile(const Config& config, const Known& known) {
     hook.constants["hook_const"] = bytes_of(constants);
     hook.constants["policy_const"] = bytes_of(policies.hooks[i]);
     hook.constants["set_const"] = bytes_of(sets.constants);
+    if (const auto own = known.addresses.find(interface.name); policies.hooks[i].rejects && own != known.addresses.end())
+      hook.constants["reject_const"] = bytes_of(reject_constants(own->second));
     image.hooks.push_back(std::move(hook));
   }
   for (uint32_t i = 0; i < registry.used().size(); ++i)

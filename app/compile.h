@@ -1,5 +1,8 @@
 // Config -> Image.  Pure: no system call.
 #pragma once
+#include <map>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "app/config.h"
@@ -10,11 +13,17 @@
 
 namespace penstock {
 
-// What earlier revisions gave out and still hold.
+// The sources of ICMP errors that an interface sends.
+struct NodeAddresses {
+  std::optional<Address> v4, v6;
+};
+
+// What earlier revisions gave out and still hold, and what the machine is like.
 struct Known {
   std::vector<Slot> slots;
   KnownSets sets;
   size_t rule_entries = PS_RULES_MAX_may_goto;  // that one policy may have on this kernel
+  std::map<std::string, NodeAddresses> addresses;  // by the file's interfaces
 };
 
 Result<Image> compile(const Config& config, const Known& known = {});

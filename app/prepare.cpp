@@ -8,8 +8,11 @@
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
+#include <set>
 
 #include "core/config/reader.h"
+#include "core/kernel/route.h"
+#include "features/policy/talkers.h"
 #include "features/sets/elements.h"
 
 namespace penstock {
@@ -35,6 +38,25 @@ bool descends_from_sshd(pid_t pid) {
     pid = parent;
   }
   return false;
+}
+
+// For each interface the first address of each family that its devices have; of IPv6 one that is valid beyond the link.
+Result<std::map<std::string, NodeAddresses>> node_addresses(const std::vector<Interface>& interfaces) {
+  std::map<std::string, NodeAddresses> out;
+  TRY_ASSIGN(const std::vector<OwnAddress> own, own_addresses());
+  const std::vector<Device> devices = list_devices();
+  const Prefix link_local{Address{0xfe80ull << 48, 0}, 10};
+  for (const Interface& interface : interfaces)
+    for (const Device& device : devices) {
+      if (!matches(interface, device.name)) continue;
+      NodeAddresses& found = out[interface.name];
+      for (const OwnAddress& a : own) {
+        if (a.ifindex != device.ifindex || link_local.contains(a.address)) continue;
+        std::optional<Address>& place = a.address.is_v4() ? found.v4 : found.v6;
+        if (!place) place = a.address;
+      }
+    }
+  return out;
 }
 
 }  // namespace
@@ -82,6 +104,7 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
     if (!set.file.empty()) out.change.set_files[set.name] = set.read_from;
 
   Known known;
+  TRY_ASSIGN(known.addresses, node_addresses(out.config.interfaces));
   known.slots = revisions.known_slots();
   TRY_ASSIGN(known.rule_entries, most_rule_entries());
   TRY_ASSIGN(out.running, observe(instance));
@@ -157,6 +180,11 @@ Result<> judge(Prepared& prepared) {
 Result<Loaded> load_candidate(const Instance& instance, const Prepared& prepared) {
   const uint64_t from = prepared.running.state.generation;
   TRY_ASSIGN(auto shared, shared_maps(instance, prepared.change.image, from));
+  if (const auto talkers = shared.find("policy_talkers"); talkers != shared.end()) {
+    std::set<uint32_t> known;
+    for (const Slot& slot : Revisions(instance).known_slots()) known.insert(slot.number);
+    TRY(forget_talkers(talkers->second.get(), known));
+  }
   LoadOptions options;
   if (prepared.current) {
     for (const TableImage& table : prepared.change.image.tables) {

@@ -39,6 +39,7 @@ struct ps_datagram {
   __u8 icmp_code;
   __u8 dscp;
   __u8 pad;
+  __u32 fragment;                // of a fragment: the identification that all of its datagram have
 };
 
 // What a lookup costs is paid once a packet: `known` and `member` have a bit for each of the first 64 sets.

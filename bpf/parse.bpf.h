@@ -115,14 +115,17 @@ static __always_inline enum ps_reason packet_transport(struct xdp_md *ctx, struc
   return PS_REASON_NONE;
 }
 
-// Fragmentation, the same for both families.  `offset` in units of eight bytes.
-static __always_inline enum ps_reason packet_fragment(struct ps_datagram *d, __u32 offset, __u32 more)
+// Fragmentation, the same for both families.  `offset` in units of eight bytes; `id` in any order of bytes.
+static __always_inline enum ps_reason packet_fragment(struct ps_datagram *d, __u32 offset, __u32 more, __u32 id)
 {
+  if (!offset && !more)
+    return PS_REASON_NONE;
+  d->fragment = id;
   if (offset) {
     if (offset == 1)  // nobody makes a first fragment of eight bytes but to hide what a header says (RFC 1858)
       return PS_REASON_MALFORMED;
     d->flags |= PS_LATER_FRAGMENT;
-  } else if (more) {
+  } else {
     d->flags |= PS_FIRST_FRAGMENT;
   }
   return PS_REASON_NONE;
@@ -154,7 +157,7 @@ static __always_inline enum ps_reason packet_ipv4(struct xdp_md *ctx, struct ps_
   d->dscp = ip->tos >> 2;
   d->flags = header_length > 20 ? PS_IPV4 | PS_OPTIONS : PS_IPV4;
   const __u32 fragment = bpf_ntohs(ip->frag_off);
-  return packet_fragment(d, fragment & 0x1fff, fragment & 0x2000);
+  return packet_fragment(d, fragment & 0x1fff, fragment & 0x2000, ip->id);
 }
 
 static __always_inline int packet_v4_mapped(const struct ps_address *a)
@@ -190,8 +193,9 @@ __noinline int packet_extensions(struct xdp_md *ctx, __u32 quoted)
     d->protocol = h[0];
     if (header == IPPROTO_FRAGMENT) {
       const __u32 fragment = bpf_ntohs(*(const __be16 *)(h + 2));
+      const __u32 id = *(const __u32 *)(h + 4);
       d->transport = at + 8;
-      if (packet_fragment(d, fragment >> 3, fragment & 1))
+      if (packet_fragment(d, fragment >> 3, fragment & 1, id))
         return PS_REASON_MALFORMED;
       if (d->flags & PS_LATER_FRAGMENT)
         return PS_REASON_NONE;

@@ -34,7 +34,7 @@ Result<Imported> import_rules(const std::string& format, const std::vector<Sourc
   std::string names;
   for (const Source& source : sources) names += (names.empty() ? "" : ", ") + source.name;
   std::string yaml = write(flat, fmt::format("Imported by `penstock import {}` from {}: {} of its {} rules.", format, names, flat.said, flat.lines));
-  return Imported{std::move(yaml), std::move(flat)};
+  return Imported{std::move(yaml), std::move(flat), std::move(rules)};
 }
 
 }  // namespace penstock::foreign

@@ -23,6 +23,7 @@ Result<Ruleset> read_nft(const Source& source);
 struct Imported {
   std::string yaml;
   Flat flat;
+  Ruleset rules;        // whose lines `flat` points to
 };
 
 // `format`: iptables-save, nft-json or ufw.  Errors point into a source: it is not of that format.  `options` as in flatten().

@@ -10,6 +10,7 @@ namespace penstock::foreign {
 Result<IpSets> read_ipsets(const std::vector<Source>& sources) {
   IpSets out;
   std::map<std::string, std::vector<Range>> members;
+  std::vector<std::string> taken;
   for (const Source& source : sources) {
     Lines lines(source);
     while (lines.next()) {
@@ -20,6 +21,8 @@ Result<IpSets> read_ipsets(const std::vector<Source>& sources) {
       const std::string& name = words[1].text;
       if (words[0].text == "create") {
         if (!out.try_emplace(name).second) return lines.error(words[1], fmt::format("the set `{}` stands twice", name));
+        out[name].name = set_name_from(name, taken);
+        taken.push_back(out[name].name);
         const std::string& type = words[2].text;
         if (type != "hash:ip" && type != "hash:net" && type != "bitmap:ip") out[name].reason = fmt::format("the ipset `{}` is of the type {}, not of addresses alone", name, type);
         continue;

@@ -9,6 +9,7 @@
 namespace penstock::foreign {
 
 struct IpSet {
+  std::string name;       // in the new file
   Ranges addresses;
   std::string reason;     // why its members cannot be said; empty: they can
   bool expires = false;   // some members had a lifetime, and have none in the new file

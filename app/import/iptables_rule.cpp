@@ -228,7 +228,7 @@ class RuleReader {
       refuse(set->second.reason);
       return {};
     }
-    const std::string name = name_from(value.text);
+    const std::string& name = set->second.name;
     if (std::ranges::none_of(context_.rules.sets, [&](const NamedSet& s) { return s.name == name; })) {
       context_.rules.sets.push_back({name, set->second.addresses});
       if (set->second.expires) context_.rules.notes.push_back(fmt::format("members of the set `{}` had a lifetime and stay for good now: `penstock set add {} ADDRESS --for 1h` gives them one", name, name));

@@ -112,9 +112,9 @@ class NftReader {
       if (!read) return;
       content = std::move(*read);
     }
-    std::string base = name_from(name), fresh = base.empty() ? "set" : base;
-    base = fresh;
-    for (unsigned i = 2; std::ranges::find(rules_.sets, fresh, &NamedSet::name) != rules_.sets.end(); ++i) fresh = fmt::format("{}-{}", base, i);
+    std::vector<std::string> taken;
+    for (const NamedSet& other : rules_.sets) taken.push_back(other.name);
+    const std::string fresh = set_name_from(name, taken);
     table.sets.names[name] = fresh;
     rules_.sets.push_back({fresh, std::move(content)});
     if (expires) rules_.notes.push_back(fmt::format("members of the set `{}` had a lifetime and stay for good now: `penstock set add {} ADDRESS --for 1h` gives them one", name, fresh));

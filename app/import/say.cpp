@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "core/config/types.h"
+
 namespace penstock::foreign {
 namespace {
 
@@ -223,6 +225,16 @@ std::string name_from(const std::string& text, size_t most) {
   out.erase(0, std::min(out.find_first_not_of("-_."), out.size()));
   while (out.ends_with('-')) out.pop_back();
   return out;
+}
+
+std::string set_name_from(const std::string& text, const std::vector<std::string>& taken) {
+  std::string base = name_from(text);
+  const bool clear = !base.empty() && base.front() >= 'a' && base != "any" && base.find('.') == base.npos && !looks_like_address(base);
+  if (!clear) base = name_from(base.empty() ? "set" : "set-" + base);
+  std::ranges::replace(base, '.', '-');
+  std::string name = base;
+  for (unsigned i = 2; std::ranges::find(taken, name) != taken.end(); ++i) name = fmt::format("{}-{}", base, i);
+  return name;
 }
 
 std::expected<std::vector<Keys>, Unsayable> say(const Box& box, Vocabulary& words, const std::string& name) {

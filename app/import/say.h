@@ -32,5 +32,7 @@ std::expected<std::vector<Keys>, Unsayable> say(const Box& box, Vocabulary& word
 std::string scalar(const std::string& text);
 // Lower-case name of at most `most` characters in the words of the file: a-z, 0-9, -, _ and `.`; "" if nothing is left.
 std::string name_from(const std::string& text, size_t most = 56);
+// The same for a set, unlike those of `taken`, and unlike a word or an address that may stand in its place.
+std::string set_name_from(const std::string& text, const std::vector<std::string>& taken);
 
 }  // namespace penstock::foreign

@@ -37,6 +37,27 @@ Result<> map_update(int map, const void* key, const void* value, uint64_t flags)
   return {};
 }
 
+Result<std::map<Bytes, Bytes>> map_entries(int map) {
+  TRY_ASSIGN(const bpf_map_info info, map_info(map));
+  std::map<Bytes, Bytes> out;
+  Bytes key(info.key_size), next(info.key_size), value(info.value_size);
+  // A key that is gone leads back to the first: the walk may begin anew, so it has an end of its own.
+  for (uint64_t turn = 0; turn < 4ull * info.max_entries; ++turn) {
+    if (bpf_map_get_next_key(map, turn == 0 ? nullptr : key.data(), next.data()) < 0) {
+      if (errno == ENOENT) return out;
+      return fail_errno("cannot walk a map", errno);
+    }
+    key = next;
+    if (bpf_map_lookup_elem(map, key.data(), value.data()) == 0) out[key] = value;
+  }
+  return out;
+}
+
+Result<> map_delete(int map, const void* key) {
+  if (bpf_map_delete_elem(map, key) < 0 && errno != ENOENT) return fail_errno("cannot delete from a map", errno);
+  return {};
+}
+
 Result<bpf_map_info> map_info(int map) {
   bpf_map_info info{};
   __u32 size = sizeof info;

@@ -3,9 +3,11 @@
 #include <linux/bpf.h>
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
+#include "core/base/bytes.h"
 #include "core/base/fd.h"
 #include "core/base/result.h"
 
@@ -24,6 +26,9 @@ Result<Fd> create_map(const MapSpec& spec);
 Result<Fd> open_pin(const std::string& path);                  // any BPF object
 Result<> pin(int fd, const std::string& path);                 // fails where the path exists
 Result<> map_update(int map, const void* key, const void* value, uint64_t flags = BPF_ANY);
+// Every entry of a hash map, each key once, though entries come and go meanwhile: bytes of keys and values.
+Result<std::map<Bytes, Bytes>> map_entries(int map);
+Result<> map_delete(int map, const void* key);                 // no error where there is none
 Result<bpf_map_info> map_info(int map);
 Result<bpf_prog_info> program_info(int program);
 Result<Fd> program_by_id(uint32_t id);

@@ -248,6 +248,13 @@ Result<> Object::resize(const std::string& name, uint32_t entries) {
   return {};
 }
 
+Result<> Object::leave_out(const std::string& name) {
+  bpf_map* map = bpf_object__find_map_by_name(object_.get(), name.c_str());
+  if (!map) return fail(fmt::format("the program {} has no map {}", name_, name));
+  if (bpf_map__set_autocreate(map, false) < 0) return fail_errno(fmt::format("cannot leave out the map {}", name), errno);
+  return {};
+}
+
 Result<> Object::load() {
   if (level_ == Level::basic) {
     static const Result<ps_clock_const> measured = measure_clock();  // once: all gates must agree on what time it is
@@ -286,7 +293,7 @@ std::map<std::string, int> Object::maps() const {
   const bpf_map* map = nullptr;
   bpf_object__for_each_map(map, object_.get()) {
     const std::string name = bpf_map__name(map);
-    if (name.find('.') == std::string::npos) out[name] = bpf_map__fd(map);
+    if (name.find('.') == std::string::npos && bpf_map__fd(map) >= 0) out[name] = bpf_map__fd(map);
   }
   return out;
 }

@@ -35,6 +35,7 @@ class Object {
   Result<MapSpec> map_spec(const std::string& name) const;
   Result<> reuse(const std::string& map, int fd);           // use this map in the place of one's own
   Result<> resize(const std::string& map, uint32_t entries);
+  Result<> leave_out(const std::string& map);               // do not make it: its constants say that no code uses it
 
   // Before load().  Whether programs are loaded for frames of several pieces (BPF_F_XDP_HAS_FRAGS): by default where
   // kernel and level know them.  What shares a program array must agree.
@@ -48,7 +49,7 @@ class Object {
   // After load(); the object owns the descriptors.
   int program(const std::string& name) const;  // -1 where there is none
   int map(const std::string& name) const;
-  std::map<std::string, int> maps() const;     // by name, without .rodata and the like
+  std::map<std::string, int> maps() const;     // by name, without .rodata and the like and those left out
 
  private:
   struct Close {

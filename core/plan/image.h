@@ -51,7 +51,7 @@ struct Part {
 struct Image {
   std::vector<HookImage> hooks;
   std::vector<TableImage> tables;  // the programs of all hooks share them
-  std::map<std::string, uint32_t> sizes;  // entries of maps that are no tables, where they have to be made
+  std::map<std::string, uint32_t> sizes;  // entries of maps that are no tables, where they have to be made; 0: left out, nothing uses it
   std::vector<SetImage> sets;
   std::map<uint32_t, std::vector<Prefix>> lists;  // nameless sets, by index in the table `sets`: prefixes that rules list
   std::vector<Slot> slots;         // every exit of these programs, SlotTable::used()

@@ -34,10 +34,9 @@ Result<> fill(int map, const TableImage& table) {
 
 }  // namespace
 
-Result<bool> is_scratch(const std::string& name, int map) {
-  if (name == "trace" || name == "replay") return true;
-  TRY_ASSIGN(const bpf_map_info info, map_info(map));
-  return info.type == BPF_MAP_TYPE_PERCPU_ARRAY && info.max_entries == 1;
+bool is_scratch(const std::string& map) {
+  static constexpr const char* names[] = {"scratch", "trace", "replay", "packet_copies", "class_walks"};
+  return std::ranges::find(names, map) != std::end(names);
 }
 
 unsigned counter_lanes() {
@@ -72,8 +71,12 @@ Result<Loaded> load_image(const Image& image, const LoadOptions& options) {
       const auto other = options.constants.find(symbol);
       TRY(object.constant(symbol, other == options.constants.end() ? value : other->second));
     }
+    std::set<std::string> left_out;
+    for (const auto& [name, entries] : image.sizes)
+      if (entries == 0 && object.has_map(name)) left_out.insert(name);
+    for (const std::string& name : left_out) TRY(object.leave_out(name));
     for (const auto& [name, fd] : shared)
-      if (object.has_map(name)) TRY(object.reuse(name, fd));
+      if (object.has_map(name) && !left_out.contains(name)) TRY(object.reuse(name, fd));
     if (loaded.objects.empty()) {
       for (const TableImage& table : image.tables) {
         if (shared.contains(table.map)) continue;
@@ -82,7 +85,7 @@ Result<Loaded> load_image(const Image& image, const LoadOptions& options) {
         TRY(object.resize(table.map, static_cast<uint32_t>(entries)));
       }
       for (const auto& [name, entries] : image.sizes)
-        if (!shared.contains(name) && object.has_map(name)) TRY(object.resize(name, std::max(entries, 1u)));
+        if (!shared.contains(name) && object.has_map(name) && entries) TRY(object.resize(name, entries));
     }
     if (auto done = object.load(); !done) {
       Error error = std::move(done).error();

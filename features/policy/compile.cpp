@@ -34,16 +34,8 @@ uint32_t policy_slot(const Policy& policy, const std::string& rule, ps_verdict v
 ps_verdict verdict(Action action, Mode mode) {
   if (action == Action::accept) return PS_PASS;
   if (action == Action::continue_) return PS_CONTINUE;
-  return mode == Mode::audit ? PS_AUDIT : PS_DROP;
-}
-
-Outcome outcome_of(const Rule& rule, const Policy& policy, SlotTable& slots) {
-  Outcome out;
-  const ps_verdict v = rule.audit ? PS_AUDIT : verdict(rule.action, policy.mode);
-  out.verdict = static_cast<uint8_t>(v);
-  out.slot = policy_slot(policy, rule.name, v, PS_REASON_RULE, rule.at, slots);
-  if (rule.audit || rule.action == Action::continue_) out.then |= PS_THEN_GO_ON;
-  return out;
+  if (mode == Mode::audit) return PS_AUDIT;
+  return action == Action::reject ? PS_TX : PS_DROP;
 }
 
 // The tables that all policies fill.
@@ -52,6 +44,7 @@ struct Tables {
   std::vector<ps_classifier> classifiers;
   std::vector<ps_line> lines;
   ExtraTable extras;
+  std::vector<ps_reject> rejects;
   size_t listed = 0, classified = 0, tuples = 0;  // entries of either kind; tuples of all classifiers
 };
 
@@ -60,17 +53,41 @@ struct Surroundings {
   const InterfaceNumbers& interfaces;  // that the policy is attached to
   SlotTable& slots;
   Tables& tables;
+  std::vector<Outcome> outcomes{};     // of each rule
 };
+
+// A rule that asks for what a later fragment does not carry.
+bool asks_transport(const Rule& rule) {
+  return rule.socket || !rule.flags.any() || !rule.icmp.kinds.empty() || !rule.from_port.any() || !rule.to_port.any();
+}
+
+Outcome outcome_of(const Rule& rule, const Policy& policy, const Surroundings& around) {
+  Outcome out;
+  const ps_verdict v = rule.audit ? PS_AUDIT : verdict(rule.action, policy.mode);
+  const auto slot = [&](ps_verdict what, ps_reason reason) { return policy_slot(policy, rule.name, what, reason, rule.at, around.slots); };
+  out.verdict = static_cast<uint8_t>(v);
+  out.slot = slot(v, PS_REASON_RULE);
+  if (v == PS_TX) {
+    std::vector<ps_reject>& rejects = around.tables.rejects;
+    rejects.push_back({out.slot, slot(PS_DROP, PS_REASON_UNANSWERED), slot(PS_DROP, PS_REASON_REJECT_LIMITED), 0});
+    out.slot = static_cast<uint32_t>(rejects.size() - 1);
+  }
+  if (rule.audit || rule.action == Action::continue_) out.then |= PS_THEN_GO_ON;
+  if (rule.count == CountPer::source) out.then |= PS_THEN_COUNT_SOURCE;
+  if (rule.count == CountPer::destination) out.then |= PS_THEN_COUNT_DESTINATION;
+  if (rule.fragment == FragmentMatch::later || rule.fragment == FragmentMatch::any) out.then |= PS_THEN_FRAGMENT;
+  return out;
+}
 
 // The entries of the policy's rules; nothing: more than `max_entries`, and `over` is the rule that went beyond.
 std::optional<std::vector<ClassifierRule>> entries_of(const Policy& policy, size_t max_entries, size_t listed,
                                                       SetRegistry& sets, const Surroundings& around, const Rule*& over) {
   std::vector<ClassifierRule> entries;
   const EntryOptions options{around.interfaces, listed};
-  for (const Rule& rule : policy.rules) {
-    const Outcome outcome = outcome_of(rule, policy, around.slots);
+  for (size_t i = 0; i < policy.rules.size(); ++i) {
+    const Rule& rule = policy.rules[i];
     over = &rule;
-    if (!append_rule(rule, outcome, max_entries - entries.size(), options, sets, around.tables.extras, entries)) return std::nullopt;
+    if (!append_rule(rule, around.outcomes[i], max_entries - entries.size(), options, sets, around.tables.extras, entries)) return std::nullopt;
   }
   return entries;
 }
@@ -120,15 +137,22 @@ bool classify(const Policy& policy, ps_policy& out, SetRegistry& sets, const Sur
 struct Compiled {
   ps_policy table{};
   size_t first = 0, end = 0;
-  uint8_t then = 0;  // enum ps_then of any rule
+  uint8_t then = 0;      // enum ps_then of any rule
+  bool rejects = false;  // any rule does
 };
 
-Result<Compiled> compile_policy(const Policy& policy, size_t max_entries, SetRegistry& sets, const Surroundings& around) {
+Result<Compiled> compile_policy(const Policy& policy, size_t max_entries, SetRegistry& sets, Surroundings around) {
   Tables& tables = around.tables;
   SlotTable& slots = around.slots;
   Compiled compiled;
   ps_policy& out = compiled.table;
   compiled.first = tables.rules.size();
+  for (const Rule& rule : policy.rules) {
+    const Outcome& outcome = around.outcomes.emplace_back(outcome_of(rule, policy, around));
+    compiled.then |= outcome.then;
+    compiled.rejects |= outcome.verdict == PS_TX;
+    out.fragments |= asks_transport(rule);
+  }
   if (!classify(policy, out, sets, around)) {
     const Rule* over = nullptr;
     const auto entries = entries_of(policy, max_entries, 0, sets, around, over);
@@ -145,7 +169,6 @@ Result<Compiled> compile_policy(const Policy& policy, size_t max_entries, SetReg
   }
   compiled.end = tables.rules.size();
   const ps_verdict v = verdict(policy.default_action, policy.mode);
-  for (const Rule& rule : policy.rules) compiled.then |= outcome_of(rule, policy, slots).then;
   out.default_verdict = static_cast<__u8>(v);
   out.default_slot = policy_slot(policy, {}, v, PS_REASON_DEFAULT, policy.default_at, slots);
   out.kept_nd_slot = out.kept_dhcp_slot = PS_NO_SLOT;
@@ -184,6 +207,7 @@ Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const
   }
 
   PolicyTables out;
+  out.sizes = {{"policy_fragments", 0}, {"policy_reject_rate", 0}, {"policy_talkers", 0}};
   for (const std::string& interface : interfaces) {
     ps_policy_const hook{};
     size_t asked[2] = {0, 0};
@@ -200,6 +224,8 @@ Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const
       hook.policy[hook.count++] = policy.table;
       hook.classifiers |= policy.table.classified;
       hook.then |= policy.then;
+      hook.rejects |= policy.rejects;
+      hook.fragments |= policy.table.fragments;
       const size_t times = policy.table.classified ? 2 : 1;  // entries share residual tests
       for (size_t k = policy.first; k < policy.end; ++k) {
         const ps_rule& rule = tables.rules[k];
@@ -218,10 +244,14 @@ Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const
     if (hook.short_lists)
       for (ps_policy& policy : std::span(hook.policy, hook.count)) std::copy_n(tables.rules.data() + policy.first_rule, policy.rules, policy.rule);
     hook.asks_again = asked[PS_SOURCE] > 1 || asked[PS_DESTINATION] > 1;
+    if (hook.fragments) out.sizes["policy_fragments"] = PS_FRAGMENTS;
+    if (hook.then & PS_THEN_COUNTS) out.sizes["policy_talkers"] = PS_TALKERS;
+    if (hook.rejects) out.sizes["policy_reject_rate"] = 1;
     out.hooks.push_back(hook);
   }
   out.tables.push_back(table("policy_rules", std::move(tables.rules), fmt::format("list, {} entries", tables.listed)));
   out.tables.push_back(table("policy_extras", tables.extras.entries(), {}));
+  out.tables.push_back(table("policy_rejects", std::move(tables.rejects), {}));
   out.tables.push_back(table("classifiers", std::move(tables.classifiers), {}));
   std::string structure;
   if (tables.classified) structure = fmt::format("classifier, {} entries in {} tuples", tables.classified, tables.tuples);

@@ -1,5 +1,6 @@
 // Policies -> the tables of features/policy/tables.h.  Pure.
 #pragma once
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,8 @@
 namespace penstock {
 
 struct PolicyTables {
-  std::vector<TableImage> tables;     // policy_rules, policy_extras, classifiers, classifier_lines
+  std::vector<TableImage> tables;     // policy_rules, policy_extras, policy_rejects, classifiers, classifier_lines
+  std::map<std::string, uint32_t> sizes; // Image::sizes
   std::vector<ps_policy_const> hooks; // by interface, in the order given: the value of symbol `policy_const`
 };
 

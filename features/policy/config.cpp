@@ -34,8 +34,9 @@ Type<Attach> attach_type() {
 Type<Action> rule_action_type() {
   return one_of<Action>({{Action::accept, {"accept", "let the packet go on to the next policy, behind the last to the host"}},
                          {Action::drop, {"drop", "drop it"}},
+                         {Action::reject, {"reject", "drop it and say so: TCP gets a reset, UDP port unreachable, all else administratively prohibited"}},
                          {Action::continue_, {"continue", "count it, and go on with the next rule"}}},
-                        {"reject", "redirect", "mark", "mirror", "count", "limit", "ban", "syn-proxy"});
+                        {"redirect", "mark", "mirror", "count", "limit", "ban", "syn-proxy"});
 }
 
 Type<Action> default_action_type() {
@@ -66,6 +67,8 @@ Keys<Rule> rule_keys(const std::vector<Extension>& extensions) {
       .required("action", rule_action_type(), &Rule::action, {"What happens to a packet that matches.", "drop"})
       .optional("audit", yes_no_type(), &Rule::audit, "no",
                 {"Count what the rule would drop as audited, and go on with the next rule: to try a rule out.", "yes"})
+      .optional("count", one_of<CountPer>({{CountPer::source, {"per source", "by source address"}}, {CountPer::destination, {"per destination", "by destination address"}}}),
+                &Rule::count, {"Count also by address; `penstock top RULE` lists the heaviest.  All such rules share 65,536 counters: where they do not suffice, the address not seen for longest makes room.", "per source"})
       .extend(extensions, &Rule::extensions)
       .unbuilt({"limit", "mark", "set-mark", "state", "mirror", "sample", "ban", "time", "syn-proxy", "log"})
       .check(check_rule);

@@ -61,6 +61,7 @@ struct IcmpMatch {
 };
 
 enum class FragmentMatch { every, first, later, any, none };  // every: not asked; any: a fragment, first or later
+enum class CountPer { none, source, destination };
 enum class OptionsMatch { every, present, absent };
 
 struct MacMatch {
@@ -95,6 +96,7 @@ struct Rule {
   InterfaceMatch interface;
   bool socket = false;            // a socket of this host owns the packet
   bool audit = false;             // count what it would do, and go on
+  CountPer count = CountPer::none;
   Action action = Action::accept;
   Extensions extensions;          // what other features' keys say of this rule, by type
 };

@@ -50,10 +50,10 @@ const char* action_text(Action action) {
 }
 
 std::string rule_text(const Rule& r) {
-  return fmt::format("{};{};{};{};{};{};{}/{}/{};{};{};{};{};{};{};{};{};{};{};{}", text_of(r.from), text_of(r.to), r.proto ? *r.proto : -1,
+  return fmt::format("{};{};{};{};{};{};{}/{}/{};{};{};{};{};{};{};{};{};{};{};{};{}", text_of(r.from), text_of(r.to), r.proto ? *r.proto : -1,
                      text_of(r.from_port), text_of(r.to_port), r.socket, r.flags.set, r.flags.clear, r.flags.one_of, text_of(r.icmp),
                      text_of(r.vlan), text_of(r.dscp), text_of(r.ttl), text_of(r.length), static_cast<int>(r.fragment),
-                     static_cast<int>(r.options), text_of(r.mac), text_of(r.interface), r.audit, action_text(r.action));
+                     static_cast<int>(r.options), text_of(r.mac), text_of(r.interface), r.audit, static_cast<int>(r.count), action_text(r.action));
 }
 
 }  // namespace penstock

@@ -4,6 +4,8 @@
 #include "bpf/parse.bpf.h"
 #include "features/policy/classifier.bpf.h"
 #include "features/policy/extra.bpf.h"
+#include "features/policy/fragments.bpf.h"
+#include "features/policy/reject.bpf.h"
 #include "features/policy/tables.h"
 
 // The rules are walked in blocks; without may_goto the verifier walks every turn of a loop, so a block is short.
@@ -138,13 +140,13 @@ static __always_inline int policy_is_dhcp_reply(const struct ps_datagram *d)
 }
 
 // Counts a match behind which the packet goes on; `entry` as in PS_TRACE_RULE.
-__noinline int policy_pass(__u32 slot, __u32 entry)
+__noinline int policy_pass(__u32 slot, __u32 then, __u32 entry)
 {
   struct ps_packet *p = packet_scratch();
   trace_event(PS_TRACE_RULE, entry, slot, 0);
   if (p)
     count(slot, p->length);
-  return 0;
+  return then & PS_THEN_COUNTS ? policy_talk(slot, then) : 0;
 }
 
 // Walks the entries from `at` to before `end`.  Returns POLICY_MATCHED | the index of the entry that matched, or the
@@ -169,7 +171,7 @@ __noinline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
     const __u32 then = rule->then;
     if (!(policy_const.then & PS_THEN_GO_ON && then & PS_THEN_GO_ON))
       return POLICY_MATCHED | at;
-    policy_pass(rule->slot, at);
+    policy_pass(rule->slot, then, at);
     at += then >> 8;
   }
 out:
@@ -234,15 +236,21 @@ __noinline __u32 policy_classify(struct xdp_md *ctx, __u32 index, __u32 least)
     const struct ps_class_entry *entry = class_entry(line);
     if (!entry || !(entry->flags & PS_THEN_GO_ON))
       return line;
-    policy_pass(entry->slot, entry->position);
+    policy_pass(entry->slot, entry->flags, entry->position);
     least = entry->position + 1;
   }
   return CLASS_NONE;
 }
 
-// The verdict on the packet of the hook's policy number `number`: PS_PASS, PS_DROP or PS_AUDIT, counted in the slot that
-// decided.
-static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, __u32 number)
+// What judging found, before it is counted.
+struct policy_decision {
+  __u64 slot;      // of ps_rule; whole words, since clang spills words and would read halves of them
+  __u64 then;      // enum ps_then
+  __u64 verdict;   // of ps_rule
+};
+
+// The rule of the hook's policy number `number` that matches, or the default.
+static __always_inline struct policy_decision policy_decide(struct xdp_md *ctx, struct ps_packet *p, __u32 number)
 {
   const volatile struct ps_policy *policy = &policy_const.policy[number];
   const __u32 least = trace_from_entry(number);
@@ -253,30 +261,59 @@ static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p,
     const struct ps_class_entry *entry = class_entry(line);
     if (entry) {
       trace_event(PS_TRACE_RULE, entry->position, entry->slot, 0);
-      count(entry->slot, p->length);
-      return entry->verdict;
+      return (struct policy_decision){entry->slot, entry->flags, entry->verdict};
     }
   }
   const struct ps_rule *rule = NULL;
   if (policy_const.short_lists)
     rule = policy_walk_short(ctx, p, number);
   else if (policy_walk_long(ctx, number, &rule))
+    return (struct policy_decision){PS_NO_SLOT, 0, PS_ABORTED};
+  if (rule)
+    return (struct policy_decision){rule->slot, rule->then, rule->verdict};
+  const __u32 verdict = policy->default_verdict;
+  if (verdict != PS_PASS && policy_is_nd(&p->outer))
+    return (struct policy_decision){policy->kept_nd_slot, 0, PS_PASS};
+  if (verdict != PS_PASS && policy_is_dhcp_reply(&p->outer))
+    return (struct policy_decision){policy->kept_dhcp_slot, 0, PS_PASS};
+  return (struct policy_decision){policy->default_slot, 0, verdict};
+}
+
+// Of fragments, of packets to be rejected and of those counted by address, what becomes of them; `policy` is its
+// default_slot, `outcome` what judging found: enum ps_then << 8 | verdict.
+__noinline int policy_special(struct xdp_md *ctx, __u32 policy, __u32 slot, __u32 outcome)
+{
+  const struct ps_packet *p = packet_scratch();
+  if (!p)
     return PS_ABORTED;
-  if (rule) {
-    count(rule->slot, p->length);
-    return rule->verdict;
+  if (policy_const.fragments && p->outer.flags & PS_LATER_FRAGMENT && !(outcome & PS_THEN_FRAGMENT << 8)) {
+    const __u64 first = policy_fragment_first(policy);
+    if (first >> 32 != PS_CONTINUE) {
+      slot = first;
+      outcome = first >> 32;
+    }
   }
-  __u32 slot = policy->default_slot;
-  int verdict = policy->default_verdict;
-  if (verdict != PS_PASS && policy_is_nd(&p->outer)) {
-    slot = policy->kept_nd_slot;
-    verdict = PS_PASS;
-  } else if (verdict != PS_PASS && policy_is_dhcp_reply(&p->outer)) {
-    slot = policy->kept_dhcp_slot;
-    verdict = PS_PASS;
-  }
+  const __u32 verdict = outcome & 0xff, then = outcome >> 8;
+  if (policy_const.rejects && verdict == PS_TX)
+    return policy_reject(ctx, slot, policy, then);
+  if (policy_const.fragments && p->outer.flags & PS_FIRST_FRAGMENT)
+    policy_fragment_remember(policy, slot, outcome);
+  if (then & PS_THEN_COUNTS)
+    policy_talk(slot, then);
   count(slot, p->length);
   return verdict;
+}
+
+// One policy's verdict on the packet: PS_PASS, PS_DROP, PS_AUDIT or PS_TX, counted in the slot that decided.
+static __always_inline int policy_judge(struct xdp_md *ctx, struct ps_packet *p, __u32 number)
+{
+  const volatile struct ps_policy *policy = &policy_const.policy[number];
+  const struct policy_decision d = policy_decide(ctx, p, number);
+  if ((policy_const.fragments && policy->fragments && p->outer.flags & (PS_FIRST_FRAGMENT | PS_LATER_FRAGMENT)) ||
+      (policy_const.rejects && d.verdict == PS_TX) || (policy_const.then & PS_THEN_COUNTS && d.then & PS_THEN_COUNTS))
+    return policy_special(ctx, policy->default_slot, d.slot, (d.then & 0xff) << 8 | d.verdict);
+  count(d.slot, p->length);
+  return d.verdict;
 }
 
 // Accept goes on to the next policy, drop ends.  PS_PASS: every policy accepts.
@@ -288,11 +325,14 @@ static __always_inline int policy_stage(struct xdp_md *ctx, struct ps_packet *p)
     p->sets[PS_SOURCE].known = p->sets[PS_SOURCE].member = 0;
     p->sets[PS_DESTINATION].known = p->sets[PS_DESTINATION].member = 0;
   }
+  int verdict = PS_PASS;
   for (__u32 i = 0; i < PS_POLICIES_MAX && i < policy_const.count; i++) {
-    int verdict = trace_leaves_out(i) ? PS_PASS : policy_judge(ctx, p, i);
+    verdict = trace_leaves_out(i) ? PS_PASS : policy_judge(ctx, p, i);
     asm volatile("" : "+r"(verdict));  // clang-14 threads known verdicts past the test and reads a slot never written
     if (verdict != PS_PASS && verdict != PS_AUDIT)
       return verdict;
+    verdict = PS_PASS;
+    asm volatile("" : "+r"(verdict));
   }
-  return PS_PASS;
+  return verdict;
 }

@@ -20,8 +20,9 @@ struct ps_rule {
   __u8 flags;             // enum ps_rule_flags
   __u8 needs;             // enum ps_packet_flags that the packet must have, all of them
   __u8 proto;
-  __u8 verdict;           // PS_PASS, PS_DROP, PS_AUDIT; PS_CONTINUE with PS_THEN_GO_ON; PS_RULE_SKIP: go on behind the next `slot` entries
-  __u32 slot;
+  __u8 verdict;           // PS_PASS, PS_DROP, PS_AUDIT; PS_TX: reject; PS_CONTINUE with PS_THEN_GO_ON;
+                          // PS_RULE_SKIP: go on behind the next `slot` entries
+  __u32 slot;             // of a rule that rejects an index in `policy_rejects`
   __u32 set[2];           // by enum ps_side: index in map `sets`
   __u16 port_first[2];    // by enum ps_side, inclusive, host order; 0 and 65535 when any
   __u16 port_last[2];
@@ -33,6 +34,8 @@ enum ps_then {
   PS_THEN_GO_ON = 1 << 4,               // the packet is counted, and goes on behind the rule
   PS_THEN_COUNT_SOURCE = 1 << 5,        // count also by the packet's source address
   PS_THEN_COUNT_DESTINATION = 1 << 6,
+  PS_THEN_COUNTS = PS_THEN_COUNT_SOURCE | PS_THEN_COUNT_DESTINATION,
+  PS_THEN_FRAGMENT = 1 << 7,            // the rule asks for later fragments: its verdict holds, not the first's
 };
 #define PS_RULE_SKIP 0xff
 #define PS_RULES_SHORT 2  // entries of a list that is told to the program as constants
@@ -46,7 +49,8 @@ struct ps_policy {
   __u32 kept_dhcp_slot;
   __u8 default_verdict;   // PS_PASS, PS_DROP or PS_AUDIT
   __u8 classified;        // 1: the first match is found by entry `classifier` of map `classifiers`
-  __u8 pad[2];
+  __u8 fragments;         // 1: a later fragment takes the verdict that its first had
+  __u8 pad;
   __u32 classifier;
   __u32 pad2;
   struct ps_rule rule[PS_RULES_SHORT];  // the entries too where `short_lists` is set: the verifier folds their tests
@@ -63,7 +67,8 @@ struct ps_policy_const {
   __u8 short_lists;   // 1: every policy is walked, none has more than PS_RULES_SHORT entries; none asks for sockets or goes on
   __u8 classifiers;   // 1: a policy has a classifier
   __u8 then;          // enum ps_then that any rule has
-  __u8 pad[2];
+  __u8 fragments;     // 1: a policy has `fragments`
+  __u8 rejects;       // 1: a rule rejects
   __u32 extras;       // enum ps_extra_kinds that any rule asks for
   struct ps_policy policy[PS_POLICIES_MAX];
 };
@@ -105,6 +110,50 @@ struct ps_rule_extra {
 };
 enum ps_extra_fragment { PS_FRAGMENT_NONE = 1, PS_FRAGMENT_FIRST = 2, PS_FRAGMENT_LATER = 4 };
 #define PS_NO_VLAN 4096
+
+// Map `policy_rejects`: where the ends of a rule that rejects are counted.
+struct ps_reject {
+  __u32 answered;
+  __u32 unanswered;
+  __u32 limited;
+  __u32 pad;
+};
+
+// Symbol `reject_const`: the interface's addresses, the sources of ICMP errors; 0: it has none of this family.
+struct ps_reject_const {
+  __u32 v4;               // host order
+  __u32 pad;
+  struct ps_address v6;
+};
+// Answers per CPU: one in PS_REJECT_EACH ns, and PS_REJECT_BURST of them at once.
+#define PS_REJECT_EACH 1000000ull
+#define PS_REJECT_BURST 100
+
+// Map `policy_fragments`, state that generations share: what became of a datagram's first fragment.  Generations can
+// share it because a slot means the same to all of them; a datagram that is on its way when the rules change is judged
+// by one rule set, that of its first fragment.
+struct ps_fragment_key {
+  struct ps_address address[2];
+  __u32 id;
+  __u32 policy;           // its default_slot
+  __u32 tags;             // numbers in the VLAN tags
+  __u32 protocol;
+};
+struct ps_fragment {
+  __u64 until;            // coarse clock, ns
+  __u32 slot;
+  __u32 outcome;          // enum ps_then << 8 | verdict
+};
+#define PS_FRAGMENTS 8192
+#define PS_FRAGMENT_LIFE 4000000000ull  // ns
+
+// Map `policy_talkers`, state that generations share: what rules counted by address.
+struct ps_talker_key {
+  struct ps_address address;
+  __u32 slot;             // that the packet was counted in; of a rule that rejects its `answered`
+  __u32 pad;
+};
+#define PS_TALKERS 65536
 
 // How many entries one policy may have, by instruction level: without may_goto the verifier walks every turn.
 #define PS_RULES_MAX_may_goto 131072

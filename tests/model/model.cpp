@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "tests/model/answer.h"
 #include "tests/model/packet.h"
 
 namespace penstock::model {
@@ -102,7 +103,8 @@ bool matches(const Rule& rule, const Config& config, const Interface& interface,
 
 std::string verdict(Action action, Mode mode) {
   if (action == Action::accept) return "pass";
-  return mode == Mode::audit ? "audit" : "drop";
+  if (mode == Mode::audit) return "audit";
+  return action == Action::reject ? "tx" : "drop";
 }
 
 // RFC 4861 7.1.1 and its like: types 133 to 137, never forwarded.
@@ -117,9 +119,19 @@ bool dhcp_reply(const Packet& p) {
                      : *p.source_port == 67 && *p.destination_port == 68;
 }
 
-// Adds what is counted to `exits`, the last of them decides.
-Exit judge(const Policy& policy, const Config& config, const Interface& interface, const Packet& packet, const World& world,
-           std::vector<Exit>& exits) {
+// What a rule asks that a later fragment does not carry.
+bool beyond_ip(const Rule& rule) {
+  return rule.socket || rule.flags != FlagsMatch{} || !rule.icmp.kinds.empty() || !rule.from_port.ranges.empty() || !rule.to_port.ranges.empty();
+}
+
+struct Judged {
+  Exit exit;
+  bool by_fragment_rule = false;  // a rule that asks for later fragments
+};
+
+// Adds what is counted on the way to `exits`.
+Judged walk(const Policy& policy, const Config& config, const Interface& interface, const Packet& packet, const World& world,
+            std::vector<Exit>& exits) {
   for (const Rule& rule : policy.rules) {
     if (!matches(rule, config, interface, packet, world)) continue;
     if (rule.audit)
@@ -127,13 +139,59 @@ Exit judge(const Policy& policy, const Config& config, const Interface& interfac
     else if (rule.action == Action::continue_)
       exits.push_back({"continue", "rule", policy.name, rule.name});
     else
-      return {verdict(rule.action, policy.mode), "rule", policy.name, rule.name};
+      return {{verdict(rule.action, policy.mode), "rule", policy.name, rule.name},
+              rule.fragment == FragmentMatch::later || rule.fragment == FragmentMatch::any};
   }
   if (policy.default_action == Action::drop) {
-    if (neighbour_discovery(packet)) return {"pass", "kept-nd", policy.name, ""};
-    if (dhcp_reply(packet)) return {"pass", "kept-dhcp", policy.name, ""};
+    if (neighbour_discovery(packet)) return {{"pass", "kept-nd", policy.name, ""}};
+    if (dhcp_reply(packet)) return {{"pass", "kept-dhcp", policy.name, ""}};
   }
-  return {verdict(policy.default_action, policy.mode), "default", policy.name, ""};
+  return {{verdict(policy.default_action, policy.mode), "default", policy.name, ""}};
+}
+
+// What all fragments of a datagram have in common, for one policy.
+std::string datagram_of(const Packet& packet, const Policy& policy) {
+  std::string key = policy.name + '/';
+  for (const Host* host : {&packet.source, &packet.destination}) key.append(reinterpret_cast<const char*>(host->bytes.data()), host->bytes.size());
+  key += (packet.source.v6 ? "6/" : "4/") + std::to_string(packet.protocol) + '/' + std::to_string(packet.fragment_id);
+  unsigned tags[2] = {};
+  std::copy(packet.vlans.begin(), packet.vlans.end(), tags);
+  return key + '/' + std::to_string(tags[0]) + '/' + std::to_string(tags[1]);
+}
+
+// One answer in a millisecond, a hundred at once.
+bool answer_is_due(const World& world) {
+  if (!world.memory) return true;
+  constexpr uint64_t each = 1'000'000, most = 100 * each;
+  Memory& m = *world.memory;
+  m.credit = m.counted == 0 ? most : std::min(most, m.credit + (world.now - m.counted));
+  m.counted = world.now;
+  if (m.credit < each) return false;
+  m.credit -= each;
+  return true;
+}
+
+Exit judge(const Policy& policy, const Config& config, const Interface& interface, std::span<const uint8_t> frame, const Packet& packet,
+           const World& world, Outcome& outcome) {
+  Judged judged = walk(policy, config, interface, packet, world, outcome.exits);
+  Memory* memory = std::ranges::any_of(policy.rules, beyond_ip) ? world.memory : nullptr;
+  if (memory && packet.later_fragment && !judged.by_fragment_rule) {
+    const auto first = memory->firsts.find(datagram_of(packet, policy));
+    if (first != memory->firsts.end() && world.now < first->second.until) judged.exit = first->second.exit;
+  }
+  Exit exit = judged.exit;
+  const Exit unanswered{"drop", "unanswered", policy.name, exit.rule};
+  if (exit.verdict == "tx") {
+    if (!answerable(frame, packet, world.ethernet))
+      exit = unanswered;
+    else if (!answer_is_due(world))
+      exit.verdict = "drop", exit.reason = "reject-limited";
+    else
+      outcome.answer = answer(frame, packet, world.addresses);
+  }
+  if (memory && packet.first_fragment)
+    memory->firsts[datagram_of(packet, policy)] = {judged.exit.verdict == "tx" ? unanswered : judged.exit, world.now + 4'000'000'000};
+  return exit;
 }
 
 }  // namespace
@@ -149,10 +207,11 @@ Outcome judge(const Config& config, const Interface& interface, std::span<const 
   Outcome out{"pass", {}};
   for (const Policy& policy : config.policies) {
     if (std::ranges::find(policy.attach, interface.name, &Attach::interface) == policy.attach.end()) continue;
-    Exit exit = judge(policy, config, interface, read.packet, world, out.exits);
+    Exit exit = judge(policy, config, interface, frame, read.packet, world, out);
     out.exits.push_back(std::move(exit));
-    if (out.exits.back().verdict == "drop") {
-      out.verdict = "drop";
+    const std::string& verdict = out.exits.back().verdict;
+    if (verdict == "drop" || verdict == "tx") {
+      out.verdict = verdict;
       return out;
     }
   }

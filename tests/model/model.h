@@ -2,11 +2,12 @@
 // programs: its own parser, its own evaluation.  Slow and simple on purpose.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "app/config.h"
+#include "app/compile.h"
 
 namespace penstock::model {
 
@@ -17,17 +18,31 @@ struct Exit {
   std::string text() const { return verdict + ' ' + reason + ' ' + policy + '/' + rule; }
 };
 
-// Every policy that judged, in order; the last exit decided.  `verdict` is what happens: "pass" or "drop" (audit
-// exits pass).
+// Every rule that let the packet go on and every policy that judged, in order; the last exit decided.  `verdict` is what
+// happens: "pass" (audit exits pass), "drop" or "tx".
 struct Outcome {
   std::string verdict;
   std::vector<Exit> exits;
+  std::vector<uint8_t> answer{};    // with "tx": the frame that leaves
   bool operator==(const Outcome&) const = default;
+};
+
+// What earlier packets leave behind.
+struct Memory {
+  struct First {
+    Exit exit;
+    uint64_t until = 0;             // ns
+  };
+  std::map<std::string, First> firsts;  // fragments, by what their datagrams have in common
+  uint64_t credit = 0, counted = 0;     // ns: of answers; when that was counted
 };
 
 struct World {
   bool ethernet = true;             // frames begin with an Ethernet header
   bool socket_owns = false;         // a socket of the host owns every TCP and UDP packet
+  NodeAddresses addresses{};        // of the interface
+  uint64_t now = 0;                 // ns
+  Memory* memory = nullptr;         // nullptr: nothing is remembered, every answer may go out
 };
 
 Outcome judge(const Config& config, const Interface& interface, std::span<const uint8_t> frame, const World& world = {});

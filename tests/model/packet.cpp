@@ -80,6 +80,7 @@ Read ipv4(Octets o) {
     packet.later_fragment = true;
     return {Kind::ip, packet, {}};
   }
+  packet.transport = static_cast<unsigned>(header);
   return transport(packet, o.subspan(header, total - header), !more, false);
 }
 
@@ -136,6 +137,7 @@ Read ipv6(Octets o) {
     }
   }
   packet.protocol = next;
+  packet.transport = packet.length - static_cast<unsigned>(rest.size());
   return transport(packet, rest, whole, true);
 }
 
@@ -213,6 +215,7 @@ Read read_frame(Octets frame, bool ethernet) {
   }
   Read read = type == 0x0800 ? ipv4(rest) : type == 0x86dd ? ipv6(rest) : not_ip;
   read.packet.vlans = vlans;
+  read.packet.network = static_cast<unsigned>(frame.size() - rest.size());
   read.packet.mac.emplace();
   std::copy_n(frame.begin() + 6, 6, read.packet.mac->begin());
   return read;

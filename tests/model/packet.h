@@ -27,7 +27,9 @@ struct Packet {
   std::optional<unsigned> source_port, destination_port;  // TCP and UDP, unless a later fragment
   std::optional<unsigned> tcp_flags;                      // TCP, unless a later fragment
   std::optional<unsigned> icmp_type, icmp_code;           // ICMP in IPv4, ICMPv6 in IPv6
+  unsigned transport = 0;                                 // bytes of headers in front of TCP, UDP or ICMP, from IP's on
   // Of the frame.
+  unsigned network = 0;                                   // bytes in front of the IP header
   std::optional<std::array<uint8_t, 6>> mac;              // the source's
   std::vector<unsigned> vlans;                            // numbers, outer first
 };

@@ -76,6 +76,18 @@ void expect_parsed(const json& want, const ps_packet& got) {
   for (size_t i = 0; i < got.vlans; ++i) EXPECT_EQ(got.vlan[i], want["vlans"][i].get<int>());
 }
 
+std::string hex(const std::vector<uint8_t>& bytes) {
+  std::string out;
+  for (const uint8_t b : bytes) out += fmt::format("{:02x}", b);
+  return out;
+}
+
+// Of the interface `refuse` alone.
+NodeAddresses addresses_of(const std::string& interface) {
+  if (interface != "refuse") return {};
+  return {Address::parse("192.0.2.1"), Address::parse("2001:db8::1")};
+}
+
 class Cases : public testing::TestWithParam<Level> {};
 
 TEST_P(Cases, BecomeWhatTheyMust) {
@@ -86,6 +98,7 @@ TEST_P(Cases, BecomeWhatTheyMust) {
   ASSERT_GT(cases.size(), 80u) << "make_cases.py needs /usr/bin/python3 with scapy";
   std::map<std::pair<std::string, bool>, Datapath> datapaths;
   size_t pieces = 0;
+  uint64_t now = 1;
   for (const json& c : cases) {
     ASSERT_TRUE(c.is_object());
     SCOPED_TRACE(fmt::format("{} at level {}", c["name"].get<std::string>(), level_name(GetParam())));
@@ -102,17 +115,20 @@ TEST_P(Cases, BecomeWhatTheyMust) {
       options.level = GetParam();
       options.ethernet = key.second;
       options.quotes = true;
+      options.addresses = addresses_of(key.first);
       auto loaded = Datapath::load(*config, key.first, options);
-      ASSERT_TRUE(loaded) << loaded.error().message();
+      ASSERT_TRUE(loaded) << loaded.error().message() << "\n" << fmt::format("{}", fmt::join(loaded.error().diagnostics.front().detail, "\n"));
       fmt::print("  {} {}: {} instructions verified\n", level_name(GetParam()), key.first, loaded->verified_instructions().value_or(0));
       at = datapaths.emplace(key, std::move(*loaded)).first;
     }
+    at->second.set_now(now += 1'000'000);  // answers are at their rate
     const auto got = at->second.run(frame, linear);
     if (!got) {
       ADD_FAILURE() << got.error().message();
       continue;
     }
     EXPECT_EQ(got->verdict, c["verdict"].get<std::string>());
+    EXPECT_EQ(hex(got->answer), c["answer"].get<std::string>());
     std::vector<model::Exit> exits;
     for (const json& e : c["exits"]) exits.push_back({e[0], e[1], e[2], e[3]});
     ASSERT_EQ(got->exits.size(), exits.size());
@@ -130,11 +146,16 @@ TEST_P(Cases, BecomeWhatTheyMust) {
 TEST(Model, AgreesWithTheCases) {
   const auto config = load_config(PENSTOCK_SOURCE "/tests/packet/cases.yaml");
   ASSERT_TRUE(config) << config.error().message();
+  std::map<std::pair<std::string, bool>, model::Memory> memories;
+  uint64_t now = 1;
   for (const json& c : read_cases()) {
     SCOPED_TRACE(c["name"].get<std::string>());
+    model::Memory& memory = memories[{c["on"], c["ethernet"]}];
+    now += 1'000'000;
     const auto interface = std::ranges::find(config->interfaces, c["on"].get<std::string>(), &Interface::name);
-    const auto got = model::judge(*config, *interface, bytes(c["hex"]), {.ethernet = c["ethernet"]});
+    const auto got = model::judge(*config, *interface, bytes(c["hex"]), {.ethernet = c["ethernet"], .addresses = addresses_of(c["on"]), .now = now, .memory = &memory});
     EXPECT_EQ(got.verdict, c["verdict"].get<std::string>());
+    EXPECT_EQ(hex(got.answer), c["answer"].get<std::string>());
     ASSERT_EQ(got.exits.size(), c["exits"].size());
     for (size_t i = 0; i < got.exits.size(); ++i) {
       const json& e = c["exits"][i];

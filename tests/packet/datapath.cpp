@@ -32,7 +32,10 @@ size_t rule_entries(Level level) {
 Result<Datapath> Datapath::load(const Config& config, const std::string& interface, const Options& options) {
   Known known;
   known.rule_entries = rule_entries(options.level);
+  known.addresses[interface] = options.addresses;
   TRY_ASSIGN(Image image, compile(config, known));
+  // So many that none makes room for another: which one that is, no model can tell.
+  if (uint32_t& fragments = image.sizes["policy_fragments"]; fragments) fragments = 1 << 20;
   std::erase_if(image.hooks, [&](const HookImage& hook) { return hook.interface != interface; });
   if (image.hooks.size() != 1) return fail("no interface " + interface);
 
@@ -47,6 +50,7 @@ Result<Datapath> Datapath::load(const Config& config, const std::string& interfa
   Datapath out;
   TRY_ASSIGN(out.loaded_, load_image(image, load));
   TRY_ASSIGN(out.trace_, map_memory(out.loaded_.map("trace")));
+  TRY_ASSIGN(out.replay_, map_memory(out.loaded_.map("replay")));
   TRY_ASSIGN(out.counters_, map_memory(out.loaded_.map("counters")));
   out.slots_ = std::move(image.slots);
   out.stride_ = image.slot_end;
@@ -89,7 +93,9 @@ Result<model::Outcome> Datapath::run(std::span<const uint8_t> frame, size_t line
     attr.test.ctx_size_in = sizeof context;
   }
   if (syscall(__NR_bpf, BPF_PROG_TEST_RUN, &attr, sizeof attr) < 0) return fail_errno("BPF_PROG_RUN", errno);
-  if (attr.test.data_size_out != frame.size() || std::memcmp(out_.data(), frame.data(), frame.size()) != 0)
+  const bool answered = attr.test.retval == PS_TX;
+  if (answered && attr.test.data_size_out > out_.size()) return fail("an answer longer than any packet");
+  if (!answered && (attr.test.data_size_out != frame.size() || std::memcmp(out_.data(), frame.data(), frame.size()) != 0))
     return fail("the program changed the packet");
 
   // Padding in fragments is not counted: of a frame whose datagram ends in its first piece, that piece is.
@@ -121,6 +127,7 @@ Result<model::Outcome> Datapath::run(std::span<const uint8_t> frame, size_t line
   }
 
   outcome.verdict = verdict_name(attr.test.retval);
+  if (answered) outcome.answer.assign(out_.begin(), out_.begin() + attr.test.data_size_out);
   const std::string& last = outcome.exits.back().verdict;
   if (outcome.verdict != (last == "audit" ? "pass" : last))
     return fail(fmt::format("the program returned {}, its last exit says {}", outcome.verdict, last));

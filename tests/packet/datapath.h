@@ -3,11 +3,12 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "app/config.h"
+#include "app/compile.h"
 #include "bpf/packet.h"
 #include "core/plan/loader.h"
 #include "tests/model/model.h"
@@ -22,6 +23,7 @@ struct Options {
   bool quotes = false;  // read what ICMP errors quote
   bool linear = false;  // load for frames of one piece
   bool no_write = false;
+  NodeAddresses addresses{};   // of the interface
 };
 
 class Datapath {
@@ -29,9 +31,20 @@ class Datapath {
   static Result<Datapath> load(const Config& config, const std::string& interface, const Options& options);
 
   // One frame, at least 14 bytes.  `linear`: how many bytes lie in the frame's first piece (0: as many as fit).
-  // Fails when the kernel refuses the run, when the program changed a byte or the length, when the counters are
+  // Fails when the kernel refuses the run, when the program changed a byte or the length but for an answer, when the counters are
   // not the sum of the exits so far, or when the XDP code contradicts the deciding exit.
   Result<model::Outcome> run(std::span<const uint8_t> frame, size_t linear = 0);
+
+  // The clock of replay, ns.
+  void set_now(uint64_t now) { replay_.as<ps_replay>()->now = now; }
+
+  // The counter slots of a rule.
+  std::set<uint32_t> slots_of(const std::string& rule) const {
+    std::set<uint32_t> out;
+    for (const Slot& slot : slots_)
+      if (slot.rule == rule) out.insert(slot.number);
+    return out;
+  }
 
   // What the program parsed of the last frame.
   Result<ps_packet> parsed() const;
@@ -45,7 +58,7 @@ class Datapath {
   Datapath() = default;
   Loaded loaded_;
   std::vector<Slot> slots_;
-  Mapping trace_, counters_;
+  Mapping trace_, counters_, replay_;
   size_t stride_ = 0;
   bool no_write_ = false, ethernet_ = true;
   std::vector<ps_counter> expected_;  // by slot, of all runs so far

@@ -96,10 +96,10 @@ const char* const pairs[][2] = {  // two packets that differ in one thing, which
 TEST(Gate, FollowsJourneysOverBothInstants) {
   for (const Level level : loadable_levels()) {
     SCOPED_TRACE(level_name(level));
+    auto hooks = Hooks::load(level, {false, false, true});
+    ASSERT_TRUE(hooks) << hooks.error().message();
     for (const auto& [first, other] : pairs) {
       SCOPED_TRACE(first);
-      auto hooks = Hooks::load(level, {false, false, true});
-      ASSERT_TRUE(hooks) << hooks.error().message();
       const Frame sent = packet(first), later = packet(other);
       Frame tagged = forwarded(sent, 14), bare(sent.begin() + 14, sent.end());
       const Frame tag{0x81, 0, 0, 5};

@@ -89,6 +89,7 @@ void Generator::ipv4(Frame& out, size_t room) {
   if (chance(25)) {  // a fragment
     constexpr uint16_t offsets[] = {0, 0, 1, 2, 185, 8191};
     put16(out, start + 6, (chance(60) ? 0x2000u : 0u) | pick(offsets));
+    put16(out, start + 4, below(3));  // few datagrams, so that fragments find each other
   } else if (chance(50)) {
     put16(out, start + 6, 0x4000);
   }
@@ -128,6 +129,8 @@ void Generator::ipv6(Frame& out, size_t room) {
     if (kind == 44) {
       constexpr uint16_t offsets[] = {0, 0, 0, 1, 2, 150};
       put16(out, next + 2, static_cast<size_t>(pick(offsets)) << 3 | below(8));
+      put16(out, next + 4, 0);
+      put16(out, next + 6, below(3));
     }
   }
   const unsigned protocol = pick(protocols);
@@ -287,8 +290,8 @@ Rule Generator::rule(const std::vector<Set>& sets, size_t number) {
   }
   out.socket = chance(5);
   if (chance(40)) headers(out);
-  out.action = chance(15) ? Action::continue_ : chance(50) ? Action::accept : Action::drop;
-  out.audit = out.action == Action::drop && chance(15);
+  out.action = chance(15) ? Action::continue_ : chance(45) ? Action::accept : chance(30) ? Action::reject : Action::drop;
+  out.audit = (out.action == Action::drop || out.action == Action::reject) && chance(15);
   return out;
 }
 

@@ -77,11 +77,14 @@ TEST(Levels, WithoutFrames) {
     SCOPED_TRACE(level_name(level));
     auto datapath = Datapath::load(config, "a", {.level = level, .linear = true});
     ASSERT_TRUE(datapath) << datapath.error().message();
-    for (int n = 0; n < 2000; ++n) {
+    stay_on_this_cpu();
+    model::Memory memory;
+    for (uint64_t n = 0; n < 2000; ++n) {
       const Frame frame = generator.frame(true, 1500);
+      datapath->set_now(1 + n);
       const auto got = datapath->run(frame);
       ASSERT_TRUE(got) << got.error().message();
-      EXPECT_EQ(*got, model::judge(config, config.interfaces.front(), frame));
+      EXPECT_EQ(*got, model::judge(config, config.interfaces.front(), frame, {.now = 1 + n, .memory = &memory}));
     }
     EXPECT_FALSE(datapath->run(Frame(6000), 100)) << "the kernel gave a frame of several pieces to a program that knows none";
   }

@@ -51,7 +51,7 @@ def dissect(raw, ethernet):
     return out
 
 
-def case(name, packet, verdict, reason, rule="", on="wan", ethernet=True, exits=None, parse=True, cut=0, patch=None, linear=0, quoted=False):
+def case(name, packet, verdict, reason, rule="", on="wan", ethernet=True, exits=None, parse=True, cut=0, patch=None, linear=0, quoted=False, answer=None):
     raw = bytearray(bytes(packet))
     for at, value in (patch or {}).items():
         raw[at] = value
@@ -66,6 +66,7 @@ def case(name, packet, verdict, reason, rule="", on="wan", ethernet=True, exits=
         parsed["quoted"] = quoted and dict(zip(("source", "destination", "protocol", "ports"), quoted))
     print(json.dumps({"name": name, "on": on, "ethernet": ethernet, "linear": linear, "hex": raw.hex(),
                       "verdict": "pass" if verdict == "audit" else verdict, "exits": exits,
+                      "answer": bytes(answer).hex() if answer is not None else "",
                       "parsed": parsed}))
 
 
@@ -222,6 +223,97 @@ heads("no Ethernet, none of these addresses", v4("10.9.0.2") / tcp(1), "other-ma
 heads("interface", ETHER / v4("10.10.0.1") / tcp(1), "interface", on="heads2")
 heads("another interface", ETHER / v4("10.10.0.1") / tcp(1))
 
+# A later fragment takes its first's verdict once that was seen: in a policy with rules that ask for ports.
+def pieces(name, id, first, later, verdict, reason, rule, before=("drop", "default", "")):
+    case(f"{name}: later before the first", ETHER / later(id), *before)
+    case(f"{name}: first", ETHER / first(id), verdict, reason, rule)
+    case(f"{name}: later", ETHER / later(id), verdict, reason, rule)
+    case(f"{name}: again", ETHER / later(id), verdict, reason, rule)
+    case(f"{name}: another datagram's", ETHER / later(id + 1), *before)
+    case(f"{name}: in a VLAN", ETHER / Dot1Q(vlan=3) / later(id), *before)
+later4 = lambda proto, source=OUT4: lambda id: v4(source, frag=100, proto=proto, id=id) / Raw(b"l" * 24)
+later6 = lambda proto, source=OUT6: lambda id: v6(source) / IPv6ExtHdrFragment(nh=proto, offset=100, id=id) / Raw(b"l" * 24)
+pieces("tcp pieces", 1000, lambda id: v4(flags="MF", id=id) / tcp(80), later4(6), "pass", "rule", "web")
+pieces("udp pieces", 1010, lambda id: v4(flags="MF", id=id) / UDP(sport=5000, dport=6000, len=4000), later4(17), "pass", "rule", "high")
+pieces("dropped pieces", 1020, lambda id: v4(flags="MF", id=id) / UDP(sport=5000, dport=53, len=4000), later4(17), "drop", "default", "")
+pieces("tcp pieces 6", 0x12345678, lambda id: v6() / IPv6ExtHdrFragment(m=1, id=id) / tcp(443), later6(6), "pass", "rule", "web")
+pieces("pieces by address", 1040, lambda id: v4(ADMIN4, flags="MF", id=id) / tcp(25), later4(6, ADMIN4), "pass", "rule", "admins", ("pass", "rule", "admins"))
+case("pieces of another protocol", ETHER / later4(17)(1000), "drop", "default")
+case("pieces from elsewhere", ETHER / later4(6, "192.0.2.8")(1000), "drop", "default")
+heads("a rule for fragments, first", ETHER / v4("10.7.0.3", flags="MF", id=1050) / tcp(1), "fragment")
+heads("a rule for fragments, later", ETHER / v4("10.7.0.3", frag=100, proto=6, id=1050) / Raw(b"l" * 8), "fragment")
+heads("a rule for later fragments, first", ETHER / v4("10.7.0.2", flags="MF", id=1051) / tcp(1))
+heads("a rule for later fragments goes before the first's verdict", ETHER / v4("10.7.0.2", frag=100, proto=6, id=1051) / Raw(b"l" * 8), "later")
+
+# Rejected packets, and what scapy says that they must be answered with.
+BACK = Ether(dst=ETHER.src, src=ETHER.dst)
+NODE4, NODE6 = "192.0.2.1", "2001:db8::1"
+def refused(name, packet, answer=None, on="refuse", **more):
+    exits = [["tx", "rule", "refuse", "all"]] if answer is not None else [["drop", "unanswered", "refuse", "all"]]
+    case(f"refuse: {name}", packet, exits[0][0], exits[0][1], on=on, exits=exits, parse=False, answer=answer, **more)
+def reset(**k):
+    return TCP(sport=22, dport=40000, window=0, **k)
+def error4(quote, code=13, source=NODE4):
+    raw = bytes(quote)[:548]
+    return IP(src=source, dst=OUT4, tos=0xC0, id=0, flags="DF") / ICMP(type=3, code=code) / Raw(raw)
+def error6_(quote, code=1, source=NODE6):
+    raw = bytes(quote)[:1232]
+    return IPv6(src=source, dst=OUT6, hlim=64) / ICMPv6DestUnreach(code=code) / Raw(raw)
+rst4 = lambda **k: BACK / IP(src=ME4, dst=OUT4, id=0, flags="DF") / reset(**k)
+rst6 = lambda **k: BACK / IPv6(src=ME6, dst=OUT6, hlim=64) / reset(**k)
+refused("syn", ETHER / v4() / tcp(22, flags="S", seq=1000), rst4(flags="RA", seq=0, ack=1001))
+refused("syn 6", ETHER / v6() / tcp(22, flags="S", seq=0xffffffff), rst6(flags="RA", seq=0, ack=0))
+refused("syn with data and options", ETHER / v4() / tcp(22, flags="S", seq=5, options=[("MSS", 1460)]) / Raw(b"x" * 11), rst4(flags="RA", seq=0, ack=17))
+refused("ack", ETHER / v4() / tcp(22, flags="A", seq=7, ack=0x89abcdef), rst4(flags="R", seq=0x89abcdef, ack=0))
+refused("ack 6", ETHER / v6() / tcp(22, flags="PA", seq=7, ack=99) / Raw(b"y" * 301), rst6(flags="R", seq=99, ack=0))
+refused("fin without ack", ETHER / v4() / tcp(22, flags="F", seq=7) / Raw(b"yy"), rst4(flags="RA", seq=0, ack=10))
+refused("no flags", ETHER / v4() / tcp(22, flags="", seq=7) / Raw(b"yyy"), rst4(flags="RA", seq=0, ack=10))
+refused("IP options", ETHER / v4(options=[IPOption_NOP()] * 12) / tcp(22, flags="S", seq=1), rst4(flags="RA", seq=0, ack=2))
+refused("padding", Raw(bytes(ETHER / v4() / tcp(22, flags="S", seq=1)) + b"\0" * 6), rst4(flags="RA", seq=0, ack=2))
+refused("reset", ETHER / v4() / tcp(22, flags="R"))
+refused("reset 6", ETHER / v6() / tcp(22, flags="RA"))
+tagged = lambda link: link / Dot1AD(vlan=5, prio=2) / Dot1Q(vlan=6)
+refused("two tags", tagged(ETHER) / v4() / tcp(22, flags="S", seq=1), tagged(BACK) / rst4(flags="RA", seq=0, ack=2).payload)
+refused("no Ethernet", v4() / tcp(22, flags="S", seq=1), rst4(flags="RA", seq=0, ack=2).payload, ethernet=False)
+refused("large", ETHER / v4() / tcp(22, flags="S", seq=1) / Raw(b"x" * 8900), rst4(flags="RA", seq=0, ack=8902))
+for linear in (14, 30, 54):
+    refused(f"first piece of {linear}", ETHER / v4() / tcp(22, flags="S", seq=1) / Raw(b"x" * 500), rst4(flags="RA", seq=0, ack=502), linear=linear)
+for size in (0, 1, 2, 15, 16, 17, 519, 520, 521, 1400):
+    q = v4(id=3) / UDP(sport=5, dport=6) / Raw(bytes(range(256))[:size] * (1 if size < 256 else 8))
+    q = IP(bytes(q)[:28 + size]); q.len = None; q[UDP].len = None; q.chksum = None; q[UDP].chksum = None
+    refused(f"udp {size}", ETHER / q, BACK / error4(q, 3))
+for size in (0, 3, 1183, 1184, 1185, 1400):
+    q = v6() / UDP(sport=5, dport=6) / Raw((b"abcdefghijk" * 128)[:size])
+    refused(f"udp 6 {size}", ETHER / q, BACK / error6_(q, 4))
+ping, ping_6 = v4(id=4) / ICMP(id=1, seq=2) / Raw(b"ping" * 14), v6() / ICMPv6EchoRequest(id=1, seq=2, data=b"ping" * 14)
+refused("ping", ETHER / ping, BACK / error4(ping))
+refused("ping 6", ETHER / ping_6, BACK / error6_(ping_6))
+refused("ping, no address", ETHER / ping, BACK / error4(ping, source=ME4), on="refuse2")
+refused("ping 6, no address", ETHER / ping_6, BACK / error6_(ping_6, source=ME6), on="refuse2")
+refused("ping, tagged", tagged(ETHER) / ping, tagged(BACK) / error4(ping))
+refused("ping, no Ethernet", ping, error4(ping), ethernet=False)
+refused("ping, in pieces", ETHER / ping, BACK / error4(ping), linear=20)
+large = v4(id=4) / GRE() / Raw(b"g" * 8000)
+refused("large, not TCP", ETHER / large, BACK / error4(large))
+first = v4(id=90, flags="MF") / UDP(sport=5, dport=6, len=2000) / Raw(b"f" * 16)
+refused("first fragment", ETHER / first, BACK / error4(first, 3))
+refused("later fragment", ETHER / v4(id=90, frag=9, proto=17) / Raw(b"f" * 16))
+extended = v6() / IPv6ExtHdrDestOpt(options=[PadN(optdata=bytes(4))]) / UDP(sport=5, dport=6) / Raw(b"ext")
+refused("extensions", ETHER / extended, BACK / error6_(extended, 4))
+for kind in (3, 4, 5, 11, 12):
+    refused(f"ICMP error {kind}", ETHER / v4() / ICMP(type=kind) / Raw(b"x" * 28))
+refused("ICMPv6 error", ETHER / v6() / ICMPv6PacketTooBig() / Raw(b"x" * 48))
+refused("ICMPv6 redirect", ETHER / v6(nh=58) / Raw(b"\x89\0" + b"x" * 38))
+refused("echo reply", ETHER / v4(id=5) / ICMP(type=0), BACK / error4(v4(id=5) / ICMP(type=0)))
+refused("to a group of stations", Ether(dst="01:00:5e:00:00:01", src=ETHER.src) / v4() / UDP(sport=5, dport=6))
+refused("to all stations", Ether(dst="ff:ff:ff:ff:ff:ff", src=ETHER.src) / v4() / UDP(sport=5, dport=6))
+for bad in ("224.0.0.5", "255.255.255.255", "0.0.0.0", "127.0.0.1", "240.0.0.1"):
+    refused(f"to {bad}", ETHER / IP(src=OUT4, dst=bad) / UDP(sport=5, dport=6))
+    refused(f"from {bad}", ETHER / IP(src=bad, dst=ME4) / UDP(sport=5, dport=6))
+for bad in ("ff02::1", "::", "::1"):
+    refused(f"to {bad}", ETHER / IPv6(src=OUT6, dst=bad) / UDP(sport=5, dport=6))
+    refused(f"from {bad}", ETHER / IPv6(src=bad, dst=ME6) / UDP(sport=5, dport=6))
+
 # Below IP.
 case("vlan", ETHER / Dot1Q(vlan=5, prio=3) / v4() / tcp(80), "pass", "rule", "web")
 case("two tags", ETHER / Dot1AD(vlan=100) / Dot1Q(vlan=7) / v6() / tcp(80), "pass", "rule", "web")
@@ -250,7 +342,7 @@ case("udp length short of ip", ETHER / v4() / UDP(sport=5000, dport=6000, len=8)
 case("icmp truncated", ETHER / v4(proto=1) / Raw(b"\x08\0\0\0\0\0\0"), "drop", "malformed")
 case("first fragment", ETHER / v4(flags="MF") / tcp(80), "pass", "rule", "web")
 case("first fragment of udp", ETHER / v4(flags="MF") / UDP(sport=5000, dport=6000, len=4000), "pass", "rule", "high")
-case("later fragment has no ports", ETHER / v4(frag=185, proto=6) / Raw(bytes(tcp(80))), "drop", "default")
+case("later fragment of an unknown first has no ports", ETHER / v4(frag=185, proto=6, id=9) / Raw(bytes(tcp(80))), "drop", "default")
 case("later fragment of a set", ETHER / v4(ADMIN4, frag=185, proto=6) / Raw(b"xy"), "pass", "rule", "admins")
 case("tcp at offset 1", ETHER / v4(ADMIN4, frag=1, proto=6) / Raw(b"x" * 20), "drop", "malformed")
 case("udp at offset 1", ETHER / v4(ADMIN4, frag=1, proto=17) / Raw(b"x" * 20), "drop", "malformed")
@@ -267,7 +359,7 @@ case("eight extensions", ETHER / eight / tcp(443), "pass", "rule", "web")
 case("nine extensions", ETHER / eight / IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 4)]) / tcp(443), "drop", "malformed")
 case("first fragment 6", ETHER / v6() / IPv6ExtHdrFragment(m=1, id=7) / tcp(443), "pass", "rule", "web")
 case("atomic fragment", ETHER / v6() / IPv6ExtHdrFragment(id=7) / tcp(443), "pass", "rule", "web")
-case("later fragment 6", ETHER / v6() / IPv6ExtHdrFragment(nh=6, offset=100, m=1) / Raw(bytes(tcp(443))), "drop", "default")
+case("later fragment 6", ETHER / v6() / IPv6ExtHdrFragment(nh=6, offset=100, m=1, id=9) / Raw(bytes(tcp(443))), "drop", "default")
 case("tcp at offset 1, 6", ETHER / v6(ADMIN6) / IPv6ExtHdrFragment(nh=6, offset=1) / Raw(b"x" * 24), "drop", "malformed")
 case("payload beyond", ETHER / v6(plen=21) / tcp(443), "drop", "malformed")
 case("extension beyond", ETHER / v6(nh=60) / Raw(b"\x06\x01" + b"\0" * 6), "drop", "malformed")

@@ -28,7 +28,7 @@ std::string hex(const Frame& frame) {
 std::string text(const model::Outcome& outcome) {
   std::string out = outcome.verdict;
   for (const model::Exit& exit : outcome.exits) out += " [" + exit.text() + "]";
-  return out;
+  return out + (outcome.answer.empty() ? "" : " " + hex(outcome.answer));
 }
 
 // What is wrong with the program's reading of the quote in an ICMP error; empty: nothing.
@@ -56,21 +56,32 @@ std::string quote_difference(const Datapath& datapath, const model::Read& read) 
   return "";
 }
 
-// What is wrong with this frame; empty: nothing.
-std::string difference(Datapath& datapath, const Config& config, const Frame& frame, size_t linear, bool ethernet, bool quotes) {
-  const auto got = datapath.run(frame, linear);
-  if (!got) return got.error().message();
-  const model::Outcome want = model::judge(config, config.interfaces.front(), frame, {.ethernet = ethernet});
-  if (*got != want) return fmt::format("bytecode {}, model {}", text(*got), text(want));
-  const model::Read read = model::read_frame(frame, ethernet);
-  return quotes && read.kind == model::Kind::ip && read.packet.icmp_type ? quote_difference(datapath, read) : "";
-}
+// One datapath and the model beside it, with the same past.
+struct Pair {
+  Datapath& datapath;
+  const Config& config;
+  bool quotes;
+  model::World world;
+  model::Memory memory{};
+  std::string reason{};  // of the last packet's last exit
+
+  // What is wrong with this frame; empty: nothing.
+  std::string difference(const Frame& frame, size_t linear) {
+    datapath.set_now(world.now);
+    const auto got = datapath.run(frame, linear);
+    if (!got) return got.error().message();
+    world.memory = &memory;
+    const model::Outcome want = model::judge(config, config.interfaces.front(), frame, world);
+    reason = want.exits.back().reason;
+    if (*got != want) return fmt::format("bytecode {}, model {}", text(*got), text(want));
+    const model::Read read = model::read_frame(frame, world.ethernet);
+    return quotes && read.kind == model::Kind::ip && read.packet.icmp_type ? quote_difference(datapath, read) : "";
+  }
+};
 
 // The shortest and plainest frame that still shows a difference.
-Frame shrink(Datapath& datapath, const Config& config, Frame frame, size_t linear, bool ethernet, bool quotes) {
-  const auto fails = [&](const Frame& f) {
-    return f.size() >= 14 && f.size() >= linear && !difference(datapath, config, f, linear, ethernet, quotes).empty();
-  };
+Frame shrink(Pair& pair, Frame frame, size_t linear) {
+  const auto fails = [&](const Frame& f) { return f.size() >= 14 && f.size() >= linear && !pair.difference(f, linear).empty(); };
   for (size_t step = frame.size() / 2; step > 0; step /= 2) {
     while (frame.size() > step) {
       Frame shorter = frame;
@@ -103,28 +114,34 @@ TEST(Property, BytecodeAndModelAgree) {
     options.level = levels[c % levels.size()];
     options.ethernet = c % 5 != 4;
     options.quotes = c % 2 == 0;
+    if (c % 4 < 2) options.addresses = {Address::v4(0xc0000201), Address{0x20010db8ull << 32, 1}};
     auto datapath = Datapath::load(config, "a", options);
     ASSERT_TRUE(datapath) << "configuration " << c << ", level " << level_name(options.level) << ": " << datapath.error().message() << "\n"
                           << fmt::format("{}", fmt::join(datapath.error().diagnostics.front().detail, "\n"));
+    Pair pair{*datapath, config, options.quotes, {}};
+    pair.world.ethernet = options.ethernet;
+    pair.world.addresses = options.addresses;
+    pair.world.now = 1;
     // The level `basic` knows frames of one piece only.
     const bool pieces = options.level != Level::basic;
     for (uint64_t n = 0; n < packets / configs; ++n) {
       const Frame frame = generator.frame(options.ethernet, pieces && generator.chance(2) ? 9000 : 1500);
       const size_t linear = pieces && generator.chance(30) ? 14 + generator.below(std::min<size_t>(frame.size(), 3000) - 13) : 0;
-      const std::string what = difference(*datapath, config, frame, linear, options.ethernet, options.quotes);
+      pair.world.now += generator.chance(3) ? generator.below(3'000'000) : generator.below(1000) == 0 ? generator.below(2'000'000'000) : 0;
+      const std::string what = pair.difference(frame, linear);
       if (!what.empty()) {
-        const Frame small = shrink(*datapath, config, frame, linear, options.ethernet, options.quotes);
+        const Frame small = shrink(pair, frame, linear);
         FAIL() << "seed " << seed << ", configuration " << c << ", packet " << n << ", level " << level_name(options.level)
                << (options.ethernet ? "" : ", no Ethernet") << ", linear " << linear << ": " << what << "\n"
                << hex(frame) << "\nshrunk: " << hex(small) << "\n"
-               << difference(*datapath, config, small, linear, options.ethernet, options.quotes);
+               << pair.difference(small, linear);
       }
       if (options.quotes && model::read_frame(frame, options.ethernet).quoted) ++seen["quote"];
-      ++seen[model::judge(config, config.interfaces.front(), frame, {.ethernet = options.ethernet}).exits.back().reason];
+      ++seen[pair.reason];
     }
   }
   // The packets must have tried everything, or agreement means little.
-  for (const char* reason : {"rule", "default", "malformed", "kept-nd", "kept-dhcp", "not-ip", "no-policy", "quote"}) {
+  for (const char* reason : {"rule", "default", "malformed", "kept-nd", "kept-dhcp", "not-ip", "no-policy", "quote", "unanswered", "reject-limited"}) {
     fmt::print("  {:10} {}\n", reason, seen[reason]);
     EXPECT_GT(seen[reason], packets / 20'000) << reason;
   }

@@ -48,7 +48,7 @@ TEST(Docs, SchemaHasTheKeysOfADraft202012Schema) {
   EXPECT_EQ(schema["additionalProperties"], false);
   const auto& rule = schema["properties"]["policies"]["additionalProperties"]["properties"]["rules"]["items"];
   EXPECT_EQ(rule["required"], nlohmann::json::array({"name", "action"}));
-  EXPECT_EQ(rule["properties"]["action"]["enum"], nlohmann::json::array({"accept", "drop", "continue"}));
+  EXPECT_EQ(rule["properties"]["action"]["enum"], nlohmann::json::array({"accept", "drop", "reject", "continue"}));
   EXPECT_FALSE(rule["properties"].contains("limit"));  // not built: no editor should offer it
 }
 

@@ -157,6 +157,10 @@ TEST(Import, StateNearlyOnlyWhereItIsAskedFor) {
   ASSERT_TRUE(imported);
   EXPECT_EQ(imported->flat.left.size(), 1u);  // INVALID
   EXPECT_NE(imported->yaml.find("#   approximated: "), std::string::npos);
+  size_t nearly_said = 0;
+  for (const Entry& entry : imported->flat.policies.at(0).entries)
+    if (!entry.approximation.empty()) nearly_said += entry.line->place.text.starts_with("-A INPUT ");
+  EXPECT_EQ(nearly_said, 4u);
 }
 
 TEST(Import, BothFamiliesInOnePolicy) {
@@ -298,6 +302,14 @@ TEST(Import, SetsOfNft) {
             List{"{ name: in-1, from: { not: [bad-nets, \"::/0\"] }, action: drop }"});
   const std::string map = R"({"map": {"family": "inet", "name": "m", "table": "f", "type": "inet_service", "map": "verdict", "elem": [[22, {"accept": null}]]}},)";
   EXPECT_EQ(nft(R"([{"vmap": {"key": {"payload": {"protocol": "tcp", "field": "dport"}}, "data": "@m"}}])", map), List{"{ name: in-1, proto: tcp, to-port: 22, action: accept }"});
+}
+
+// A set may be called what means something else where a set stands.
+TEST(Import, NamesOfSets) {
+  for (const auto& [name, expected] : {std::pair{"any", "set-any"}, {"10.0.0.1", "set-10-0-0-1"}, {"fe80", "fe80"}, {"_", "set"}, {"a.b", "set-a-b"}, {"42", "set-42"}}) {
+    const std::string sets = fmt::format("create {} hash:ip\nadd {} 192.0.2.1\n", name, name);
+    EXPECT_EQ(iptables(fmt::format("-A INPUT -m set --match-set {} src -j DROP\n", name), {}, sets), List{fmt::format("{{ name: input-1, from: {}, action: drop }}", expected)}) << name;
+  }
 }
 
 TEST(Import, WhatIsNotJson) {
