@@ -89,23 +89,25 @@ Result<Explanation> Explainer::explain(size_t hook, std::span<const uint8_t> pac
 Result<> Explainer::find_also(size_t hook, std::span<const uint8_t> packet, bool raw, uint64_t now, size_t policies, Explanation& out) {
   std::vector<uint32_t> seen;
   for (const ps_trace_event& e : events_of(replay_.trace()))
-    if (e.kind == PS_TRACE_RULE) seen.push_back(e.value[2]);
+    if (e.kind == PS_TRACE_RULE) seen.push_back(e.value[1]);
   for (uint32_t policy = 0; policy < policies; ++policy) {
     uint32_t entry = 0;
     for (bool found = true; found;) {
       TRY(replay_.run(hook, packet, raw, now, {policy, entry}));
       found = false;
+      bool here = false;  // in this policy, not in those behind it
       for (const ps_trace_event& e : events_of(replay_.trace())) {
-        if (e.kind != PS_TRACE_RULE || e.value[0] != policy) continue;
+        if (e.kind == PS_TRACE_POLICY) here = e.value[0] == policy;
+        if (e.kind != PS_TRACE_RULE || !here) continue;
         found = true;
-        entry = e.value[1] + 1;
-        if (std::ranges::find(seen, e.value[2]) != seen.end()) continue;  // a rule may be several entries
-        seen.push_back(e.value[2]);
+        entry = e.value[0] + 1;
+        if (std::ranges::find(seen, e.value[1]) != seen.end()) continue;  // a rule may be several entries
+        seen.push_back(e.value[1]);
         if (out.also.size() == most_also) {
           out.more = true;
           return {};
         }
-        if (const auto slot = std::ranges::find(image_.slots, e.value[2], &Slot::number); slot != image_.slots.end()) out.also.push_back(&*slot);
+        if (const auto slot = std::ranges::find(image_.slots, e.value[1], &Slot::number); slot != image_.slots.end()) out.also.push_back(&*slot);
       }
     }
   }

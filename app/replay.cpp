@@ -71,13 +71,14 @@ Result<> Replay::find_state() {
   state_.emplace();
   if (ethernet_.objects.empty()) return {};
   for (const auto& [name, map] : ethernet_.objects.front().maps()) {
-    TRY_ASSIGN(const bool scratch, is_scratch(name, map));
     const bool output = std::ranges::find(outputs, name) != std::end(outputs);
-    if (scratch || output || std::ranges::find(image_->tables, name, &TableImage::map) != image_->tables.end()) continue;
+    if (is_scratch(name) || output || std::ranges::find(image_->tables, name, &TableImage::map) != image_->tables.end()) continue;
     TRY_ASSIGN(const bpf_map_info info, map_info(map));
-    State state{.map = map, .key_size = 0, .memory = {}};
+    State state{.map = map, .key_size = 0, .memory = {}, .zeros = {}};
     if (info.type == BPF_MAP_TYPE_ARRAY_OF_MAPS) continue;  // filled by user space only
-    if (info.map_flags & BPF_F_MMAPABLE) {
+    if (info.type == BPF_MAP_TYPE_PERCPU_ARRAY && info.max_entries == 1) {
+      state.zeros.resize((info.value_size + 7u) / 8 * 8 * counter_lanes());
+    } else if (info.map_flags & BPF_F_MMAPABLE) {
       TRY_ASSIGN(state.memory, map_memory(map));
     } else if (info.type == BPF_MAP_TYPE_HASH || info.type == BPF_MAP_TYPE_LRU_HASH || info.type == BPF_MAP_TYPE_PERCPU_HASH || info.type == BPF_MAP_TYPE_LRU_PERCPU_HASH) {
       state.key_size = info.key_size;
@@ -92,6 +93,11 @@ Result<> Replay::find_state() {
 Result<> Replay::forget() {
   if (!state_) TRY(find_state());
   for (const State& state : *state_) {
+    if (!state.zeros.empty()) {
+      const uint32_t zero = 0;
+      TRY(map_update(state.map, &zero, state.zeros.data()));
+      continue;
+    }
     if (state.memory) {
       std::memset(state.memory.as<char>(), 0, state.memory.size());
       continue;

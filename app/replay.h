@@ -80,6 +80,7 @@ class Replay final : public ReplayTarget {
     int map = -1;
     uint32_t key_size = 0;              // of a map whose entries are deleted; else `memory` is cleared
     Mapping memory;
+    std::vector<char> zeros;            // of a per-CPU array of one entry: its value for all CPUs
   };
   std::optional<std::vector<State>> state_;
   std::vector<uint8_t> out_;

@@ -37,7 +37,8 @@ struct ps_replay {
   __u64 now;              // ns, in the place of the coarse clock (replay)
   __u32 random;
   // Explain asks for the rules behind those that decided: policies before number `from_policy` of the hook are left out,
-  // of that one the entries before `from_entry`.
+  // of that one the entries before `from_entry`, counted as PS_TRACE_RULE does: an index of `policy_rules`, of a short list
+  // in the program, or a position in a classifier.
   __u32 from_policy;
   __u32 from_entry;
   __u32 pad;

@@ -34,10 +34,9 @@ Result<> fill(int map, const TableImage& table) {
 
 }  // namespace
 
-Result<bool> is_scratch(const std::string& name, int map) {
-  if (name == "trace" || name == "replay") return true;
-  TRY_ASSIGN(const bpf_map_info info, map_info(map));
-  return info.type == BPF_MAP_TYPE_PERCPU_ARRAY && info.max_entries == 1;
+bool is_scratch(const std::string& map) {
+  static constexpr const char* names[] = {"scratch", "trace", "replay", "packet_copies", "class_walks"};
+  return std::ranges::find(names, map) != std::end(names);
 }
 
 unsigned counter_lanes() {

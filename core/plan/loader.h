@@ -29,9 +29,9 @@ struct Loaded {
 // this returns.  An error names the hook and carries the kernel's words.
 Result<Loaded> load_image(const Image& image, const LoadOptions& options);
 
-// Does the map hold what one packet needs and nothing that outlives it?  Such a map belongs to its program alone: `trace`,
-// `replay`, and scratch memory (a per-CPU array of one entry).
-Result<bool> is_scratch(const std::string& name, int map);
+// Does the map hold what one packet needs and nothing that outlives it?  Such a map belongs to its program alone; all others
+// are tables or state.
+bool is_scratch(const std::string& map);
 
 // Lanes of the counters on this machine: one for each possible CPU and one for user space.
 unsigned counter_lanes();

@@ -20,10 +20,8 @@ Result<> open_maps(const std::string& directory, std::map<std::string, Fd>& maps
   std::error_code error;
   for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename();
-    if (name.starts_with("hook-") || maps.contains(name)) continue;
-    TRY_ASSIGN(Fd map, open_pin(it->path()));
-    TRY_ASSIGN(const bool scratch, is_scratch(name, map.get()));
-    if (!scratch) maps[name] = std::move(map);
+    if (name.starts_with("hook-") || maps.contains(name) || is_scratch(name)) continue;
+    TRY_ASSIGN(maps[name], open_pin(it->path()));
   }
   return {};
 }

@@ -304,8 +304,7 @@ Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Im
     TRY_ASSIGN(Fd map, open_pin(it->path()));
     const std::string name = it->path().filename();
     // Tables and scratch memory never belong here, but earlier versions may have put them.
-    TRY_ASSIGN(const bool scratch, is_scratch(name, map.get()));
-    if (scratch || std::ranges::find(image.tables, name, &TableImage::map) != image.tables.end()) continue;
+    if (is_scratch(name) || std::ranges::find(image.tables, name, &TableImage::map) != image.tables.end()) continue;
     if (const auto wanted = image.sizes.find(name); wanted != image.sizes.end() && wanted->second != 0) {
       TRY_ASSIGN(const bpf_map_info info, map_info(map.get()));
       if (info.max_entries != wanted->second)
@@ -329,10 +328,9 @@ Result<> pin_generation(const Instance& instance, const Change& change, const Lo
   for (const TableImage& table : change.image.tables) tables.insert(table.map);
   TRY(make_directories(instance.pins("shared")));
   for (const auto& [name, map] : loaded.objects.front().maps()) {
-    TRY_ASSIGN(const bool scratch, is_scratch(name, map));
     if (tables.contains(name)) {
       TRY(pin(map, directory + "/" + name));
-    } else if (!scratch && !fs::exists(instance.pins("shared/" + name))) {
+    } else if (!is_scratch(name) && !fs::exists(instance.pins("shared/" + name))) {
       TRY(pin(map, instance.pins("shared/" + name)));  // state of a feature: outlives generations
     }
   }

@@ -64,11 +64,15 @@ void tell_address(const std::optional<Prefix>& prefix, int side, Entry& entry) {
   entry.needs |= prefix->is_v4() ? PS_IPV4 : PS_IPV6;  // ::/0 must not cover mapped addresses
 }
 
-// The list as entries that can match at all; of entries that ask the same the first that decides.  False: see build_classifier.
+// How many entries that ask the same are kept, from the first that decides on: those behind it decide nothing, but explain
+// names the rules that match too.  More would only make chains longer.
+constexpr unsigned most_alike = 8;
+
+// The list as entries that can match at all.  False: see build_classifier.
 bool make_entries(std::span<const ClassifierRule> rules, std::vector<Entry>& entries, std::vector<ps_rule>& residuals) {
   Residuals kept(residuals);
   std::vector<std::pair<size_t, ps_rule>> skips;  // valid before this position
-  std::unordered_set<std::string> seen;  // what entries ask behind which a packet does not go on
+  std::unordered_map<std::string, unsigned> seen;  // what entries ask behind which a packet does not go on, how many there are
   size_t position = 0;
   for (size_t i = 0; i < rules.size(); ++i) {
     const ps_rule& rule = rules[i].rule;
@@ -106,8 +110,9 @@ bool make_entries(std::span<const ClassifierRule> rules, std::vector<Entry>& ent
       entry.line.flags |= PS_CLASS_RESIDUAL;
     }
     std::string asked(reinterpret_cast<const char*>(&entry.line), sizeof entry.line);
-    if (seen.contains(asked)) continue;
-    if (!(rule.then & PS_THEN_GO_ON)) seen.insert(std::move(asked));
+    const auto alike = seen.find(asked);
+    if (alike != seen.end() && alike->second++ >= most_alike) continue;
+    if (alike == seen.end() && !(rule.then & PS_THEN_GO_ON)) seen.emplace(std::move(asked), 1);
     entry.line.flags |= static_cast<__u8>(rule.then);
     entry.line.position = static_cast<__u32>(position);
     entry.line.slot = rule.slot;

@@ -58,15 +58,15 @@ class Shapes {
     Shape s;
     s.rule = &rule;
     s.protocol = rule.proto ? *rule.proto : -1;
-    s.ported = rule.socket || !rule.from_port.any() || !rule.to_port.any();
+    s.ported = rule.socket || !rule.flags.any() || !rule.from_port.any() || !rule.to_port.any();
+    s.decides = !rule.audit && rule.action != Action::continue_;
     s.side[0] = addresses(rule.from);
     s.side[1] = addresses(rule.to);
     s.port[0] = ports(rule.from_port);
     s.port[1] = ports(rule.to_port);
     const AddressMatch* matches[2] = {&rule.from, &rule.to};
     for (int side = 0; side < 2; ++side) (matches[side]->negate ? s.names_not : s.names)[side] = !matches[side]->sets.empty();
-    s.others = rare_text(rule);
-    s.decides = rule.action != Action::continue_ && !rule.audit;
+    s.others = others_of(rule);
     for (int f = 0; f < families; ++f) {
       const bool family_fits = !(s.protocol == IPPROTO_ICMP && f == 1) && !(s.protocol == IPPROTO_ICMPV6 && f == 0);
       s.live[f] = family_fits && !s.side[0]->spans[f].empty() && !s.side[1]->spans[f].empty() && !s.port[0].empty() && !s.port[1].empty();
@@ -75,6 +75,19 @@ class Shapes {
   }
 
  private:
+  // All that the rule asks for besides its factors, as text: a key that is not known here is in it by itself.
+  static std::string others_of(const Rule& rule) {
+    Rule rest = rule;
+    rest.from = rest.to = {};
+    rest.from_port = rest.to_port = {};
+    rest.proto = {};
+    rest.audit = false;
+    rest.action = Action::accept;
+    static const std::string nothing = rule_text(Rule{});
+    std::string text = rule_text(rest);
+    return text == nothing ? std::string() : text;
+  }
+
   static Spans ports(const PortMatch& match) {
     if (match.any()) return {{0, 65535}};
     Spans out;
@@ -280,12 +293,12 @@ Coverage find_coverage(const Policy& policy, const PrefixesOf& prefixes_of) {
         continue;
       }
     }
+    if (!shape.decides) continue;
     for (const Shape* other : near) {
       if (same_effect(*other->rule, *shape.rule) || other->others != shape.others || covers(shape, *other)) continue;
       ++out.pair_count;
       if (out.pairs.size() < most_pairs) out.pairs.push_back({other->rule, shape.rule});
     }
-    if (!shape.decides) continue;
     before.push_back(&shape);
     bounds.push_back(own);
   }

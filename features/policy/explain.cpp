@@ -27,7 +27,7 @@ Teller tell_policies(std::vector<const Policy*> policies, const std::vector<Slot
       return Step{"policy", fmt::format("{}: {} rule{}{}", p.name, p.rules.size(), plural(p.rules.size()), p.mode == Mode::audit ? ", audit only" : ""), p.at};
     }
     if (e.kind != PS_TRACE_RULE) return {};
-    const auto slot = std::ranges::find(slots, e.value[2], &Slot::number);
+    const auto slot = std::ranges::find(slots, e.value[1], &Slot::number);
     if (slot == slots.end()) return {};
     const auto policy = std::ranges::find(policies, slot->policy, [](const Policy* p) { return p->name; });
     size_t number = 0, of = 0;

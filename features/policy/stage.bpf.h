@@ -139,10 +139,11 @@ static __always_inline int policy_is_dhcp_reply(const struct ps_datagram *d)
                             : d->port[PS_SOURCE] == 547 && d->port[PS_DESTINATION] == 546;
 }
 
-// Counts a match behind which the packet goes on.
-__noinline int policy_pass(__u32 slot, __u32 then)
+// Counts a match behind which the packet goes on; `entry` as in PS_TRACE_RULE.
+__noinline int policy_pass(__u32 slot, __u32 then, __u32 entry)
 {
   struct ps_packet *p = packet_scratch();
+  trace_event(PS_TRACE_RULE, entry, slot, 0);
   if (p)
     count(slot, p->length);
   return then & PS_THEN_COUNTS ? policy_talk(slot, then) : 0;
@@ -170,7 +171,7 @@ __noinline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
     const __u32 then = rule->then;
     if (!(policy_const.then & PS_THEN_GO_ON && then & PS_THEN_GO_ON))
       return POLICY_MATCHED | at;
-    policy_pass(rule->slot, then);
+    policy_pass(rule->slot, then, at);
     at += then >> 8;
   }
 out:
@@ -188,7 +189,7 @@ __noinline __u64 policy_walk_blocks(struct xdp_md *ctx, __u32 first, __u32 end)
 }
 
 // Tells explain which entry matched, and the slot that its rule is counted in.
-static __always_inline void policy_trace(__u32 number, __u32 entry, __u32 slot, __u32 verdict)
+static __always_inline void policy_trace(__u32 entry, __u32 slot, __u32 verdict)
 {
   if (core_const.trace < PS_TRACE_EVENTS)
     return;
@@ -197,7 +198,7 @@ static __always_inline void policy_trace(__u32 number, __u32 entry, __u32 slot, 
     if (slots)
       slot = slots->answered;
   }
-  trace_event(PS_TRACE_RULE, number, entry, slot);
+  trace_event(PS_TRACE_RULE, entry, slot, 0);
 }
 
 // The entry of a list of at most PS_RULES_SHORT that matched, or NULL.  Part of the program, and the entries are its
@@ -214,7 +215,7 @@ static __always_inline const struct ps_rule *policy_walk_short(struct xdp_md *ct
     if (!policy_matches(ctx, p, rule, 1))
       continue;
     if (rule->verdict != PS_RULE_SKIP) {
-      policy_trace(number, at, rule->slot, rule->verdict);
+      policy_trace(at, rule->slot, rule->verdict);
       return rule;
     }
     at += rule->slot;
@@ -227,13 +228,14 @@ static __always_inline int policy_walk_long(struct xdp_md *ctx, __u32 number, co
 {
   const volatile struct ps_policy *policy = &policy_const.policy[number];
   const __u32 end = policy->first_rule + policy->rules;
-  const __u64 at = policy_walk_blocks(ctx, policy->first_rule + trace_from_entry(number), end);
+  const __u32 least = trace_from_entry(number);
+  const __u64 at = policy_walk_blocks(ctx, least > policy->first_rule ? least : policy->first_rule, end);
   if (!(at & POLICY_MATCHED))
     return at < end;
   const __u32 index = at;
   *matched = bpf_map_lookup_elem(&policy_rules, &index);
   if (*matched)
-    policy_trace(number, index - policy->first_rule, (*matched)->slot, (*matched)->verdict);
+    policy_trace(index, (*matched)->slot, (*matched)->verdict);
   return !*matched;
 }
 
@@ -247,7 +249,7 @@ __noinline __u32 policy_classify(struct xdp_md *ctx, __u32 index, __u32 least)
     const struct ps_class_entry *entry = class_entry(line);
     if (!entry || !(entry->flags & PS_THEN_GO_ON))
       return line;
-    policy_pass(entry->slot, entry->flags);
+    policy_pass(entry->slot, entry->flags, entry->position);
     least = entry->position + 1;
   }
   return CLASS_NONE;
@@ -271,7 +273,7 @@ static __always_inline struct policy_decision policy_decide(struct xdp_md *ctx, 
                                                          : classifier_line(ctx, policy->classifier, least);
     const struct ps_class_entry *entry = class_entry(line);
     if (entry) {
-      policy_trace(number, entry->position, entry->slot, entry->verdict);
+      policy_trace(entry->position, entry->slot, entry->verdict);
       return (struct policy_decision){entry->slot, entry->flags, entry->verdict};
     }
   }

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <ctime>
 
 #include "app/compile.h"
 #include "app/risks.h"
@@ -66,12 +67,13 @@ TEST(Replay, ThousandTestsTakeLessThanTwoSeconds) {
   std::string text = "policies:\n  edge:\n    attach: [wan.ingress]\n    rules:\n      - { name: bad, from: [198.18.0.0/15], action: drop }\ntests:\n";
   for (int i = 0; i < 1000; ++i) text += fmt::format("  - {{ packet: \"udp 198.18.{}.{}:1 > 10.0.0.1:2\", on: wan, expect: drop }}\n", i / 250, i % 250);
   const Compiled c = compiled(text);
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();  // processor time: the machine may be busy
   const auto passed = require_tests(c.config, c.image);
-  const auto took = std::chrono::steady_clock::now() - start;
+  const std::clock_t took = std::clock() - start;
   ASSERT_TRUE(passed) << passed.error().message();
   EXPECT_EQ(*passed, 1000u);
-  EXPECT_LT(took, std::chrono::seconds(2));
+  fmt::print("  1,000 tests: {} ms of processor time\n", took * 1000 / CLOCKS_PER_SEC);
+  EXPECT_LT(took, 2 * CLOCKS_PER_SEC);
 }
 
 TEST(Replay, AFailedTestShowsPacketExpectationFindingAndPlace) {

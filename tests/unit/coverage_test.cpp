@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
+#include <ctime>
 #include <map>
 #include <random>
 #include <set>
@@ -59,17 +59,22 @@ TEST(Coverage, WhatIsNotCoveredIsNotReported) {
   EXPECT_EQ(never_of("      - { name: a, from: \"!10.0.0.0/8\", action: drop }\n      - { name: b, from: 8.0.0.0/6, action: accept }\n"), "");
 }
 
-// Rules that let a packet go on hide none behind them; what headers are asked for is compared as a whole.
-TEST(Coverage, RulesThatGoOnAndHeaders) {
-  EXPECT_EQ(never_of("      - { name: a, action: continue }\n      - { name: b, proto: tcp, action: drop }\n"), "");
-  EXPECT_EQ(never_of("      - { name: a, audit: yes, action: drop }\n      - { name: b, proto: tcp, action: drop }\n"), "");
-  EXPECT_EQ(never_of("      - { name: a, action: drop }\n      - { name: b, action: continue }\n"), "b<a");
-  for (const char* header : {"flags: syn", "icmp: echo-request", "vlan: 5", "dscp: ef", "ttl: 1", "length: 100", "fragment: any", "options: present", "mac: 02:00:00:00:00:01"}) {
-    const std::string asked = header;
-    EXPECT_EQ(never_of("      - { name: a, " + asked + ", action: drop }\n      - { name: b, action: accept }\n"), "") << asked;
-    EXPECT_EQ(never_of("      - { name: a, action: drop }\n      - { name: b, " + asked + ", action: accept }\n"), "b<a") << asked;
-    EXPECT_EQ(never_of("      - { name: a, " + asked + ", action: drop }\n      - { name: b, from: 10.0.0.0/8, " + asked + ", action: accept }\n"), "b<a") << asked;
+TEST(Coverage, OtherKeysCountOnlyWhenTheyAreTheSame) {
+  const std::string all = "      - { name: a, proto: tcp, action: drop }\n", drop = ", action: drop }\n";
+  EXPECT_EQ(never_of(all + "      - { name: b, flags: syn" + drop), "b<a");
+  EXPECT_EQ(never_of("      - { name: a, flags: syn" + drop + "      - { name: b, proto: tcp, action: accept }\n"), "");
+  EXPECT_EQ(never_of("      - { name: a, flags: syn" + drop + "      - { name: b, flags: syn, to-port: 22, action: accept }\n"), "b<a");
+  EXPECT_EQ(never_of("      - { name: a, flags: syn" + drop + "      - { name: b, flags: established, to-port: 22, action: accept }\n"), "");
+  for (const char* key : {"icmp: echo-request", "vlan: 10", "dscp: ef", "ttl: 1", "length: \"0-100\"", "fragment: later", "options: present", "mac: \"02:00:00:00:00:01\"", "interface: wan", "socket: yes"}) {
+    const std::string a = fmt::format("      - {{ name: a, {}", key) + drop, b = fmt::format("      - {{ name: b, {}", key) + drop;
+    EXPECT_EQ(never_of(a + "      - { name: b, from: 10.0.0.0/8" + drop), "") << key;
+    EXPECT_EQ(never_of("      - { name: a" + drop + b), "b<a") << key;
+    EXPECT_EQ(never_of(a + b), "b<a") << key;
   }
+  // What goes on is no end for a packet.
+  EXPECT_EQ(never_of("      - { name: a, action: continue }\n      - { name: b, from: 10.0.0.0/8" + drop), "");
+  EXPECT_EQ(never_of("      - { name: a, audit: true" + drop + "      - { name: b, from: 10.0.0.0/8" + drop), "");
+  EXPECT_EQ(never_of("      - { name: a" + drop + "      - { name: b, from: 10.0.0.0/8, action: continue }\n"), "b<a");
 }
 
 TEST(Coverage, SeveralRulesTogether) {
@@ -306,9 +311,9 @@ TEST(Coverage, TenThousandRulesWithinTwoSeconds) {
       r.action = below(2) ? Action::accept : Action::drop;
       policy.rules.push_back(std::move(r));
     }
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();  // processor time: the machine may be busy
     const Coverage coverage = find_coverage(policy, [](const std::string&) { return nullptr; });
-    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
+    const long took = (std::clock() - start) * 1000 / CLOCKS_PER_SEC;
     fmt::print("  10,000 rules, {}: {} ms, {} never match, {} pairs\n", worst ? "all alike" : "access lists", took, coverage.never.size(), coverage.pair_count);
     EXPECT_EQ(coverage.compared, policy.rules.size());
     EXPECT_LT(took, 2000);
