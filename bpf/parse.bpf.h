@@ -124,6 +124,7 @@ static __always_inline enum ps_reason packet_fragment(struct ps_datagram *d, __u
   if (offset) {
     if (offset == 1)  // nobody makes a first fragment of eight bytes but to hide what a header says (RFC 1858)
       return PS_REASON_MALFORMED;
+    d->flags &= ~PS_FIRST_FRAGMENT;  // within another's first one
     d->flags |= PS_LATER_FRAGMENT;
   } else {
     d->flags |= PS_FIRST_FRAGMENT;

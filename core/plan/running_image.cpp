@@ -1,11 +1,13 @@
 #include "core/plan/running_image.h"
 
+#include <bpf/bpf.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <filesystem>
-#include <optional>
+#include <set>
 
 #include "core/kernel/objects.h"
 #include "core/plan/loader.h"
@@ -24,6 +26,24 @@ Result<> open_maps(const std::string& directory, std::map<std::string, Fd>& maps
     TRY_ASSIGN(maps[name], open_pin(it->path()));
   }
   return {};
+}
+
+// The names of the maps that the program's code names, as the kernel keeps them: cut to 15 characters.
+Result<std::set<std::string>> maps_of(int program) {
+  std::array<__u32, 64> ids{};  // MAX_USED_MAPS
+  bpf_prog_info info{};
+  __u32 size = sizeof info;
+  info.nr_map_ids = ids.size();
+  info.map_ids = reinterpret_cast<__u64>(ids.data());
+  if (bpf_obj_get_info_by_fd(program, &info, &size) < 0) return fail_errno("cannot look at the program that runs", errno);
+  std::set<std::string> out;
+  for (__u32 i = 0; i < std::min<__u32>(info.nr_map_ids, ids.size()); ++i) {
+    const Fd map(bpf_map_get_fd_by_id(ids[i]));
+    if (map.get() < 0) return fail_errno("cannot look at a map of the program that runs", errno);
+    TRY_ASSIGN(const bpf_map_info known, map_info(map.get()));
+    out.insert(known.name);
+  }
+  return out;
 }
 
 }  // namespace
@@ -47,6 +67,10 @@ Result<RunningImage> running_image(const Instance& instance, const Running& runn
     TRY_ASSIGN(const Object object, Object::open(hook.object, level));
     TRY_ASSIGN(Fd program, open_pin(fmt::format("{}/hook-{}", instance.generation(generation), i)));
     TRY_ASSIGN(hook.constants, object.constants_of(program.get()));
+    // Maps that were left out when it was loaded are so again, or the code would not be the same.
+    TRY_ASSIGN(const std::set<std::string> used, maps_of(program.get()));
+    for (const auto& [name, fd] : object.maps())
+      if (!used.contains(name.substr(0, BPF_OBJ_NAME_LEN - 1))) out.image.sizes[name] = 0;
     out.programs.push_back(std::move(program));
     const Bytes core = hook.constants["core_const"];
     if (core.size() == sizeof out.core) std::memcpy(&out.core, core.data(), sizeof out.core);

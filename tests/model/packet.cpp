@@ -118,7 +118,8 @@ Read ipv6(Octets o) {
     if (kind == 44) {
       const unsigned offset = u16(rest, 2) / 8;
       if (rewrites_header(offset)) return malformed;
-      packet.fragment_id = u16(rest, 4) * 65536u + u16(rest, 6);
+      // RFC 6946: a header that says neither that there is more nor that there was something before cuts nothing.
+      if (offset > 0 || rest[3] % 2 == 1) packet.fragment_id = u16(rest, 4) * 65536u + u16(rest, 6);
       if (offset > 0) {
         packet.first_fragment = false;
         packet.later_fragment = true;

@@ -1,4 +1,5 @@
 // Generated and mutated packets through generated policies: the bytecode and the model must agree on every exit.
+#include <bpf/bpf.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
@@ -7,6 +8,7 @@
 #include <map>
 #include <random>
 
+#include "features/policy/rule_text.h"
 #include "tests/packet/datapath.h"
 #include "tests/model/packet.h"
 #include "tests/packet/generate.h"
@@ -65,6 +67,16 @@ struct Pair {
   model::Memory memory{};
   std::string reason{};  // of the last packet's last exit
 
+  // The table of first fragments has an end, the model's has none: both forget long before.
+  void forget_some() {
+    if (memory.firsts.size() < PS_FRAGMENTS / 2) return;
+    memory.firsts.clear();
+    ps_fragment_key key;
+    const int map = datapath.map("policy_fragments");
+    while (map >= 0 && bpf_map_get_next_key(map, nullptr, &key) == 0 && bpf_map_delete_elem(map, &key) == 0) {
+    }
+  }
+
   // What is wrong with this frame; empty: nothing.
   std::string difference(const Frame& frame, size_t linear) {
     datapath.set_now(world.now);
@@ -95,6 +107,13 @@ Frame shrink(Pair& pair, Frame frame, size_t linear) {
     if (!fails(frame)) byte = kept;
   }
   return frame;
+}
+
+std::string rules_text(const Config& config) {
+  std::string out;
+  for (const Policy& policy : config.policies)
+    for (const Rule& rule : policy.rules) out += fmt::format("{}/{}: {}\n", policy.name, rule.name, rule_text(rule));
+  return out;
 }
 
 TEST(Property, BytecodeAndModelAgree) {
@@ -128,12 +147,13 @@ TEST(Property, BytecodeAndModelAgree) {
       const Frame frame = generator.frame(options.ethernet, pieces && generator.chance(2) ? 9000 : 1500);
       const size_t linear = pieces && generator.chance(30) ? 14 + generator.below(std::min<size_t>(frame.size(), 3000) - 13) : 0;
       pair.world.now += generator.chance(3) ? generator.below(3'000'000) : generator.below(1000) == 0 ? generator.below(2'000'000'000) : 0;
+      pair.forget_some();
       const std::string what = pair.difference(frame, linear);
       if (!what.empty()) {
         const Frame small = shrink(pair, frame, linear);
         FAIL() << "seed " << seed << ", configuration " << c << ", packet " << n << ", level " << level_name(options.level)
                << (options.ethernet ? "" : ", no Ethernet") << ", linear " << linear << ": " << what << "\n"
-               << hex(frame) << "\nshrunk: " << hex(small) << "\n"
+               << hex(frame) << "\n" << rules_text(config) << "shrunk: " << hex(small) << "\n"
                << pair.difference(small, linear);
       }
       if (options.quotes && model::read_frame(frame, options.ethernet).quoted) ++seen["quote"];
