@@ -288,6 +288,16 @@ int Object::map(const std::string& name) const {
   return map ? bpf_map__fd(map) : -1;
 }
 
+std::vector<std::string> Object::map_names() const {
+  std::vector<std::string> out;
+  const bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, object_.get()) {
+    const std::string name = bpf_map__name(map);
+    if (name.find('.') == std::string::npos) out.push_back(name);
+  }
+  return out;
+}
+
 std::map<std::string, int> Object::maps() const {
   std::map<std::string, int> out;
   const bpf_map* map = nullptr;

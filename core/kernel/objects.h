@@ -49,6 +49,7 @@ class Object {
   // After load(); the object owns the descriptors.
   int program(const std::string& name) const;  // -1 where there is none
   int map(const std::string& name) const;
+  std::vector<std::string> map_names() const;  // of its source, without .rodata and the like
   std::map<std::string, int> maps() const;     // by name, without .rodata and the like and those left out
 
  private:

@@ -1,10 +1,8 @@
 #include "core/plan/running_image.h"
 
-#include <bpf/bpf.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <filesystem>
 #include <set>
@@ -29,19 +27,12 @@ Result<> open_maps(const std::string& directory, std::map<std::string, Fd>& maps
 }
 
 // The names of the maps that the program's code names, as the kernel keeps them: cut to 15 characters.
-Result<std::set<std::string>> maps_of(int program) {
-  std::array<__u32, 64> ids{};  // MAX_USED_MAPS
-  bpf_prog_info info{};
-  __u32 size = sizeof info;
-  info.nr_map_ids = ids.size();
-  info.map_ids = reinterpret_cast<__u64>(ids.data());
-  if (bpf_obj_get_info_by_fd(program, &info, &size) < 0) return fail_errno("cannot look at the program that runs", errno);
+Result<std::set<std::string>> map_names_of(int program) {
+  TRY_ASSIGN(const std::vector<Fd> maps, program_maps(program));
   std::set<std::string> out;
-  for (__u32 i = 0; i < std::min<__u32>(info.nr_map_ids, ids.size()); ++i) {
-    const Fd map(bpf_map_get_fd_by_id(ids[i]));
-    if (map.get() < 0) return fail_errno("cannot look at a map of the program that runs", errno);
-    TRY_ASSIGN(const bpf_map_info known, map_info(map.get()));
-    out.insert(known.name);
+  for (const Fd& map : maps) {
+    TRY_ASSIGN(const bpf_map_info info, map_info(map.get()));
+    out.insert(info.name);
   }
   return out;
 }
@@ -68,8 +59,8 @@ Result<RunningImage> running_image(const Instance& instance, const Running& runn
     TRY_ASSIGN(Fd program, open_pin(fmt::format("{}/hook-{}", instance.generation(generation), i)));
     TRY_ASSIGN(hook.constants, object.constants_of(program.get()));
     // Maps that were left out when it was loaded are so again, or the code would not be the same.
-    TRY_ASSIGN(const std::set<std::string> used, maps_of(program.get()));
-    for (const auto& [name, fd] : object.maps())
+    TRY_ASSIGN(const std::set<std::string> used, map_names_of(program.get()));
+    for (const std::string& name : object.map_names())
       if (!used.contains(name.substr(0, BPF_OBJ_NAME_LEN - 1))) out.image.sizes[name] = 0;
     out.programs.push_back(std::move(program));
     const Bytes core = hook.constants["core_const"];
