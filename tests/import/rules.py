@@ -183,9 +183,9 @@ class Nft(Maker):
             out.append(self.pick(["ct state established,related", "limit rate 5/second", "meta mark 5", "fib saddr type local"]))
         return " ".join(out)
 
-    def verdict(self, chains):
+    def verdict(self, chains, mapped=False):
         words = ["accept"] * 5 + ["drop"] * 5 + [f"jump {c}" for c in chains] + [f"goto {c}" for c in chains[:1]]
-        if "reject" in self.known:
+        if "reject" in self.known and not mapped:  # to nft it is a statement, which no map can hold
             words.append("reject")
         return self.pick(words)
 
@@ -213,13 +213,13 @@ class Nft(Maker):
                     lines.append("    tcp dport vmap @ways")
                 elif kind < 0.12:
                     a, b, c = sorted(self.random.sample(PORTS, 3))
-                    lines.append(f"    {self.pick(['tcp', 'udp'])} {self.pick(['dport', 'sport'])} vmap {{ {a} : {self.verdict(chains)}, {b}-{c} : {self.verdict(chains)} }}")
+                    lines.append(f"    {self.pick(['tcp', 'udp'])} {self.pick(['dport', 'sport'])} vmap {{ {a} : {self.verdict(chains, mapped=True)}, {b}-{c} : {self.verdict(chains, mapped=True)} }}")
                 elif kind < 0.18:
                     lines.append(f"    ip saddr . tcp dport @pairs {self.verdict(chains)}")
                 elif kind < 0.24:
                     lines.append(f"    ip saddr . ip protocol {{ {self.pick(SOURCES4)} . tcp, {self.pick(SOURCES4)} . udp }} {self.verdict(chains)}")
                 elif kind < 0.28:
-                    lines.append(f"    meta l4proto vmap {{ tcp : {self.verdict(chains)}, udp : {self.verdict(chains)} }}")
+                    lines.append(f"    meta l4proto vmap {{ tcp : {self.verdict(chains, mapped=True)}, udp : {self.verdict(chains, mapped=True)} }}")
                 else:
                     comment = self.pick(["", "", ' comment "web server"'])
                     lines.append(f"    {self.matches()} {self.verdict(chains)}{comment}")
