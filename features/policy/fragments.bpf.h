@@ -42,7 +42,7 @@ __noinline int policy_fragment_remember(__u32 policy, __u32 slot, __u32 outcome)
 {
   const struct ps_packet *p = packet_scratch();
   struct ps_fragment_key key;
-  if (!policy_const.fragments || !p || core_const.no_write)
+  if (!policy_const.fragments || !p || !writes())
     return 0;
   const struct ps_fragment first = {.until = clock_now() + PS_FRAGMENT_LIFE, .slot = slot, .outcome = outcome};
   policy_fragment_key(p, policy, &key);

@@ -73,7 +73,7 @@ static __always_inline int reject_may_write(void)
   const __u64 due = *rate > now ? *rate : now;
   if (due - now > (PS_REJECT_BURST - 1) * PS_REJECT_EACH)
     return 0;
-  if (!core_const.no_write)
+  if (writes())
     *rate = due + PS_REJECT_EACH;
   return 1;
 }

@@ -15,7 +15,7 @@ struct {
 __noinline int policy_talk(__u32 slot, __u32 then)
 {
   const struct ps_packet *p = packet_scratch();
-  if (!(policy_const.then & PS_THEN_COUNTS) || !p || core_const.no_write)
+  if (!(policy_const.then & PS_THEN_COUNTS) || !p || !writes())
     return 0;
   struct ps_talker_key key = {};
   key.address = p->outer.address[then & PS_THEN_COUNT_SOURCE ? PS_SOURCE : PS_DESTINATION];
