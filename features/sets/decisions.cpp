@@ -14,31 +14,11 @@ namespace {
 
 using nlohmann::json;
 constexpr std::string_view blanks = " \t\r\n";
-constexpr size_t longest_quote = 256;
+constexpr size_t longest_quote = 256, longest_line = 4096, most_of_a_document = 256u << 20;
 
 std::string lower(std::string text) {
   std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return text;
-}
-
-// One past the end of the JSON value that begins at `begin` with a bracket; npos: it is not whole.
-size_t end_of_document(std::string_view text, size_t begin) {
-  size_t depth = 0;
-  bool quoted = false;
-  for (size_t i = begin; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quoted) {
-      if (c == '\\') ++i;
-      if (c == '"') quoted = false;
-    } else if (c == '"') {
-      quoted = true;
-    } else if (c == '{' || c == '[') {
-      ++depth;
-    } else if ((c == '}' || c == ']') && --depth == 0) {
-      return i + 1;
-    }
-  }
-  return std::string_view::npos;
 }
 
 }  // namespace
@@ -119,16 +99,40 @@ void DecisionReader::read_document(std::string_view text) {
   if (document.contains("new")) all(document["new"], false);
 }
 
+// One past the end of the JSON value that begins at `begin` with a bracket; npos: it is not whole, and the next call
+// goes on where this one ended.
+size_t DecisionReader::end_of_document(std::string_view text, size_t begin) {
+  size_t& i = scan_.seen;
+  for (; begin + i < text.size(); ++i) {
+    const char c = text[begin + i];
+    if (scan_.escaped) {
+      scan_.escaped = false;
+    } else if (scan_.quoted) {
+      scan_.escaped = c == '\\';
+      scan_.quoted = c != '"';
+    } else if (c == '"') {
+      scan_.quoted = true;
+    } else if (c == '{' || c == '[') {
+      ++scan_.depth;
+    } else if ((c == '}' || c == ']') && --scan_.depth == 0) {
+      return begin + i + 1;
+    }
+  }
+  return std::string_view::npos;
+}
+
 // The document at `begin`; returns where the next thing begins, or npos.
 size_t DecisionReader::document(size_t begin, bool last) {
   const std::string_view text = kept_;
   const size_t end = end_of_document(text, begin);
   if (end == text.npos) {
-    if (last) refuse("the stream ends within a JSON document", text.substr(begin));
-    return last ? text.size() : text.npos;
+    if (!last && text.size() - begin <= most_of_a_document) return text.npos;
+    refuse(last ? "the stream ends within a JSON document" : "a JSON document of more than 256 MiB", text.substr(begin));
+  } else {
+    read_document(text.substr(begin, end - begin));
   }
-  read_document(text.substr(begin, end - begin));
-  return end;
+  scan_ = {};
+  return end == text.npos ? text.size() : end;
 }
 
 void DecisionReader::feed(std::string_view block, bool last) {
@@ -147,7 +151,7 @@ void DecisionReader::feed(std::string_view block, bool last) {
       continue;
     }
     const size_t end = text.find('\n', at);
-    if (end == text.npos && !last) break;
+    if (end == text.npos && !last && text.size() - at <= longest_line) break;
     line(text.substr(at, end - at));
     ++line_;
     at = end == text.npos ? text.size() : end + 1;

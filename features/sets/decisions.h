@@ -33,12 +33,18 @@ class DecisionReader {
   size_t left_out() const { return left_out_; }   // decisions so far on no address, or that are no ban
 
  private:
+  struct Scan {
+    size_t seen = 0, depth = 0;
+    bool quoted = false, escaped = false;
+  };
+  size_t end_of_document(std::string_view text, size_t begin);
   size_t document(size_t begin, bool last);
   void line(std::string_view text);
   void read_document(std::string_view text);
   void refuse(std::string message, std::string_view text, std::string hint = {});
 
   std::string name_, kept_;
+  Scan scan_;             // of the document that kept_ begins with, as far as it is here
   uint32_t line_ = 1;
   std::vector<Decision> decisions_;
   std::vector<Diagnostic> refused_;
