@@ -8,6 +8,7 @@
 #include "app/config.h"
 #include "core/plan/image.h"
 #include "core/plan/revisions.h"
+#include "features/limits/compile.h"
 #include "features/sets/compile.h"
 #include "features/policy/tables.h"
 
@@ -22,6 +23,7 @@ struct NodeAddresses {
 struct Known {
   std::vector<Slot> slots;
   KnownSets sets;
+  KnownLimits limits;
   size_t rule_entries = PS_RULES_MAX_may_goto;  // that one policy may have on this kernel
   std::map<std::string, NodeAddresses> addresses;  // by the file's interfaces
 };

@@ -125,6 +125,16 @@ bool beyond_ip(const Rule& rule) {
   return rule.socket || rule.flags != FlagsMatch{} || !rule.icmp.kinds.empty() || !rule.from_port.ranges.empty() || !rule.to_port.ranges.empty();
 }
 
+// The reason with which a rule matches a packet that has all that it asks for; empty: it does not, since its limit says no.
+std::string reason(const Policy& policy, const Rule& rule, const Packet& packet, const World& world) {
+  const Limit* limited = rule.extensions.get<Limit>();
+  if (!limited) return "rule";
+  LimitMemory nothing;
+  const Limited found = limit(*limited, policy.name + "/" + rule.name, packet, world.length, world.now, world.memory ? world.memory->limits : nothing);
+  if (rule.action == Action::accept) return found == Limited::within ? "rule" : "";
+  return found == Limited::within ? "" : found == Limited::over ? "rate-limited" : "banned";
+}
+
 struct Judged {
   Exit exit;
   bool by_fragment_rule = false;  // a rule that asks for later fragments
@@ -135,12 +145,14 @@ Judged walk(const Policy& policy, const Config& config, const Interface& interfa
             std::vector<Exit>& exits) {
   for (const Rule& rule : policy.rules) {
     if (!matches(rule, config, interface, packet, world)) continue;
+    const std::string why = reason(policy, rule, packet, world);
+    if (why.empty()) continue;
     if (rule.audit)
-      exits.push_back({"audit", "rule", policy.name, rule.name});
+      exits.push_back({"audit", why, policy.name, rule.name});
     else if (rule.action == Action::continue_)
-      exits.push_back({"continue", "rule", policy.name, rule.name});
+      exits.push_back({"continue", why, policy.name, rule.name});
     else
-      return {{verdict(rule.action, policy.mode), "rule", policy.name, rule.name},
+      return {{verdict(rule.action, policy.mode), why, policy.name, rule.name},
               rule.fragment == FragmentMatch::later || rule.fragment == FragmentMatch::any};
   }
   if (policy.default_action == Action::drop) {
@@ -216,7 +228,9 @@ Exit judge(const Policy& policy, const Config& config, const Interface& interfac
 
 }  // namespace
 
-Outcome judge(const Config& config, const Interface& interface, std::span<const uint8_t> frame, const World& world) {
+Outcome judge(const Config& config, const Interface& interface, std::span<const uint8_t> frame, const World& given) {
+  World world = given;
+  if (world.length == 0) world.length = frame.size();
   const Read read = read_frame(frame, world.ethernet);
   if (read.kind == Kind::malformed) {
     const std::string what = interface.malformed == Malformed::drop ? "drop" : "pass";

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "app/compile.h"
+#include "tests/model/limits.h"
 
 namespace penstock::model {
 
@@ -35,6 +36,7 @@ struct Memory {
   };
   std::map<std::string, First> firsts;  // fragments, by what their datagrams have in common
   uint64_t credit = 0, counted = 0;     // ns: of answers; when that was counted
+  LimitMemory limits;
 };
 
 struct World {
@@ -43,6 +45,7 @@ struct World {
   NodeAddresses addresses{};        // of the interface
   uint64_t now = 0;                 // ns
   Memory* memory = nullptr;         // nullptr: nothing is remembered, every answer may go out
+  size_t length = 0;                // what counts as the frame's length; 0: all of it
 };
 
 Outcome judge(const Config& config, const Interface& interface, std::span<const uint8_t> frame, const World& world = {});

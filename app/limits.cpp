@@ -1,0 +1,46 @@
+#include "app/limits.h"
+
+#include <fmt/format.h>
+#include <netinet/in.h>
+
+#include "features/limits/config.h"
+
+namespace penstock {
+namespace {
+
+constexpr uint8_t flag_syn = 2, flag_ack = 16;
+
+// What of the rule's packets anyone can send with another's address; empty: who sends them has answered before.
+std::string spoofable(const Rule& rule) {
+  if (rule.socket) return {};
+  if (!rule.proto) return "packets of any protocol";
+  if (*rule.proto == IPPROTO_UDP) return "UDP packets";
+  if (*rule.proto != IPPROTO_TCP) return "such packets";
+  if (rule.flags.set & flag_ack || rule.flags.one_of) return {};
+  return rule.flags.set & flag_syn ? "TCP packets that open a connection" : "such TCP packets";
+}
+
+}  // namespace
+
+Result<> verify_limits(const Document& document, Config& config) {
+  Error errors;
+  for (const Policy& policy : config.policies)
+    for (const Rule& rule : policy.rules) {
+      const Limit* limit = rule.extensions.get<Limit>();
+      if (!limit || !limit->ban) continue;
+      if (rule.action == Action::accept) {
+        errors.diagnostics.push_back(document.diagnostic(limit->at, fmt::format("`ban` and `action: accept`: the rule `{}` matches what is within the rate, so there is no packet of an offender that it could match", rule.name),
+                                                         "ban by a rule with `action: drop` in front of this one"));
+        continue;
+      }
+      const std::string what = spoofable(rule);
+      if (what.empty()) continue;
+      Diagnostic d = document.diagnostic(limit->at, fmt::format("the ban of {}/{}: anyone can send {} in another's name, and have others banned", policy.name, rule.name, what),
+                                         "leave out who must never be banned: `from: { not: admins }`, or a rule that accepts them in front");
+      config.warnings.push_back(std::move(d));
+    }
+  if (!errors.diagnostics.empty()) return Failure(std::move(errors));
+  return {};
+}
+
+}  // namespace penstock
