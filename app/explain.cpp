@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "app/compile.h"
+#include "app/limits.h"
 #include "app/prepare.h"
 #include "features/policy/explain.h"
 #include "features/sets/explain.h"
@@ -20,6 +21,7 @@ Step exit_step(const Slot& slot, const ps_packet& packet, const std::vector<cons
     for (unsigned i = 0; i < packet.vlans && i < 2; ++i) tags += fmt::format("VLAN {}, ", packet.vlan[i] & 0xfff);
     return {stage, fmt::format("{}{}: {}", tags, reason_text(slot.reason), verdict_name(slot.verdict)), slot.at};
   }
+  if (slot.reason == PS_REASON_NOT_WIREGUARD) return {"wireguard", fmt::format("{}: {}", reason_text(slot.reason), verdict_name(slot.verdict)), slot.at};
   if (slot.rule.empty() && !slot.policy.empty()) return default_step(policies, slot);
   return {"exit", fmt::format("{}: {}", reason_text(slot.reason), verdict_name(slot.verdict)), slot.at};
 }
@@ -51,6 +53,7 @@ Result<Explanation> Explainer::explain(size_t hook, std::span<const uint8_t> pac
   const std::vector<Teller> tellers = {
       tell_sets({&config_.sets, &image_.sets, [this](uint32_t index) { return list(index); }, config_.text}),
       tell_policies(policies, image_.slots),
+      tell_limits(limit_by_id(config_, image_.slots)),
   };
   if (trace.packet.outer.flags & (PS_IPV4 | PS_IPV6) && trace.events > 0) out.steps.push_back({"parse", packet_text(trace.packet)});
   bool told = false;  // by a rule: its exit says nothing new
