@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 
-#include "features/limits/config.h"
+#include <algorithm>
+
 
 namespace penstock {
 namespace {
@@ -41,6 +42,25 @@ Result<> verify_limits(const Document& document, Config& config) {
     }
   if (!errors.diagnostics.empty()) return Failure(std::move(errors));
   return {};
+}
+
+std::vector<RuleLimit> rule_limits(const LiveLimits& live, const std::vector<Slot>& slots) {
+  std::vector<RuleLimit> out;
+  for (const ps_limit& limit : live.limits)
+    if (const auto slot = std::ranges::find(slots, limit.id, &Slot::number); slot != slots.end()) out.push_back({slot->policy + "/" + slot->rule, limit});
+  return out;
+}
+
+LimitById limit_by_id(const Config& config, const std::vector<Slot>& slots) {
+  return [&config, &slots](uint32_t id) -> std::optional<NamedLimit> {
+    const auto slot = std::ranges::find(slots, id, &Slot::number);
+    if (slot == slots.end()) return {};
+    const auto policy = std::ranges::find(config.policies, slot->policy, &Policy::name);
+    if (policy == config.policies.end()) return {};
+    const auto rule = std::ranges::find(policy->rules, slot->rule, &Rule::name);
+    const Limit* limit = rule == policy->rules.end() ? nullptr : rule->extensions.get<Limit>();
+    return limit ? std::optional(NamedLimit{policy->name + "/" + rule->name, *limit}) : std::nullopt;
+  };
 }
 
 }  // namespace penstock

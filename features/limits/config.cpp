@@ -121,7 +121,7 @@ Keys<Written> limit_keys() {
       .required("rate", rate_type(), &Written::rate, {"N/s, N/min, N/h, N/d or Npps: packets (with `flags: syn` new connections).  Nbit or NB/s: bytes of the frame, from the Ethernet header on, in a second.  Thousands are k, M and G.", "100/s"})
       .located(&Written::rate_at)
       .optional("burst", amount_type(), &Written::burst,
-                {"How much may come at once after a silence (default: 100 ms of the rate, at least 1 packet or 10,000 bytes; of packets in a minute, an hour or a day all of them).  A packet passes where anything is left of it, and what it takes more than that is made up for by those after it.", "20"})
+                {"How much may come at once after a silence (default: 100 ms of the rate, at least 1 packet or 10,000 bytes; of packets in a minute, an hour or a day all of them).  Of a burst smaller than two packets a packet passes as soon as any of the second is earned back, so that what comes at the rate passes in full; so does a packet larger than the burst, which those after it make up for.", "20"})
       .located(&Written::burst_at)
       .optional("per", per_type(), &Written::per, "source", {"What has a rate of its own.", "source/24"})
       .located(&Written::per_at)

@@ -57,16 +57,15 @@ static __always_inline __u64 limit_cost(const struct ps_limit *limit, const stru
   return LIMIT_ASKS(PS_LIMIT_BYTES) ? (p->length * limit->each + 0x8000) >> 16 : limit->each;
 }
 
-// Takes the packet's cost from a bucket.  Returns 1 when it was within the rate: when anything was left.  So the last packet
-// may owe a part of itself, or of a bucket smaller than it nearly all; without that, what arrives a little faster than at
-// the rate would waste what is left each time.
+// Takes the packet's cost from a bucket.  Returns 1 when it was within the rate: when all of it was left.  A bucket of less
+// than two packets would waste what is earned while it is full, so there a packet may owe all but a tick of itself.
 static __always_inline int limit_take(const struct ps_limit *limit, __u64 *word, __u64 now, __u64 cost)
 {
-  const __u64 most = now + limit->depth;
+  const __u64 most = now + (limit->depth >= 2 * cost ? limit->depth - cost : cost - 1);
   __u64 seen = *(volatile __u64 *)word;
 #ifdef PS_LEVEL_basic
   // No compare-and-swap: whoever sees room pays, so the rate is kept; each CPU may exceed the burst by one packet.
-  if (seen >= most)
+  if (seen > most)
     return 0;
   if (!writes())
     return 1;
@@ -77,7 +76,7 @@ static __always_inline int limit_take(const struct ps_limit *limit, __u64 *word,
   return 1;
 #else
   for (int i = 0; i < LIMIT_TRIES; i++) {
-    if (seen >= most)
+    if (seen > most)
       return 0;
     if (!writes())
       return 1;

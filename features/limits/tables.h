@@ -1,8 +1,8 @@
 // The tables of limits, as compile.cpp writes and limit.bpf.h reads them.
 //
 // A limit counts by keys (a source, a flow, ...).  A key's bucket is one word, the time at which all that passed will be
-// paid for at the rate (GCRA: the theoretical arrival time).  A packet is within the rate if that time is less than the burst
-// ahead of now; then it moves on by what the packet costs.  A word in the past is a full bucket: nothing is lost when another key takes its place.
+// paid for at the rate (GCRA: the theoretical arrival time).  A packet is within the rate if, having paid, that time is no
+// more than the burst ahead of now.  A word in the past is a full bucket: nothing is lost when another key takes its place.
 //
 // Times are ticks of 1/16 ns on the monotonic clock: what a packet costs at 100 Mpps is 160 of them, and 64 bits last
 // for 36 years of uptime.

@@ -12,7 +12,7 @@
 #ifdef PS_LEVEL_may_goto
 #define POLICY_BLOCK PS_RULES_MAX_may_goto
 #else
-#define POLICY_BLOCK 64
+#define POLICY_BLOCK 32
 #endif
 #define POLICY_BLOCKS (PS_RULES_MAX / POLICY_BLOCK)
 
