@@ -85,6 +85,7 @@ Result<size_t> most_rule_entries() {
 
 Result<Prepared> prepare(const Instance& instance, const std::string& file, std::optional<uint64_t> revision) {
   Prepared out;
+  out.grace = begin_grace_period(instance);
   const Revisions revisions(instance);
   Revision& next = out.change.revision;
   if (revision) {
@@ -106,6 +107,7 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   Known known;
   TRY_ASSIGN(known.addresses, node_addresses(out.config.interfaces));
   known.slots = revisions.known_slots();
+  out.known_slots = slot_numbers(known.slots);
   TRY_ASSIGN(known.rule_entries, most_rule_entries());
   TRY_ASSIGN(out.running, observe(instance));
   // Confirmed, then cut off: the next command finishes it, and it is what runs already.
@@ -129,6 +131,8 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   next.parts = image.parts;
   next.structures = image.structures;
   next.digests = digests_of(image);
+  TRY_ASSIGN(const Level level, kernel_level());
+  next.code = object_digest("xdp", level);
 
   TRY_ASSIGN(out.attachments, attachments_of(image.hooks, devices));
   for (const Attachment& a : out.attachments) next.devices[a.device.ifindex] = a.device.name;
@@ -147,7 +151,7 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
     auto text = read_text(revisions.file(newest));
     file_changed = !text || *text != out.change.config;
   }
-  out.plan = make_plan(image, next.digests, out.current, out.running, out.attachments, file_changed, facts);
+  out.plan = make_plan(image, next.digests, out.current, out.running, out.attachments, file_changed, facts, next.code);
   for (Setting& s : out.plan.settings) s.since = next.generation;
   out.change.settings = out.plan.settings;
   out.warnings.insert(out.warnings.end(), out.plan.warnings.begin(), out.plan.warnings.end());
@@ -162,42 +166,88 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   return out;
 }
 
-Result<> judge(Prepared& prepared) {
-  if (!prepared.plan.reload) return {};
+namespace {
+
+std::map<std::string, int> descriptors(const std::map<std::string, Fd>& maps) {
+  std::map<std::string, int> out;
+  for (const auto& [name, map] : maps) out[name] = map.get();
+  return out;
+}
+
+// Tables of this size or more are taken over where they did not change, bytes; smaller ones are copied, so that what runs
+// and the spare have each their own to be changed.
+constexpr size_t taken_over_min = 8u << 20;
+
+// The tables of what runs that say the same in the image.
+std::map<std::string, Fd> unchanged_tables(const Instance& instance, const Prepared& prepared) {
+  std::map<std::string, Fd> out;
+  if (!prepared.current) return out;
+  const auto& before = prepared.current->digests;
+  const auto& now = prepared.change.revision.digests;
+  for (const TableImage& table : prepared.change.image.tables) {
+    const std::string key = "table " + table.map;
+    const auto old = before.find(key);
+    if (table.data.size() < taken_over_min || old == before.end() || old->second != now.at(key)) continue;
+    if (auto map = open_pin(instance.generation(prepared.running.state.generation) + "/" + table.map)) out[table.map] = std::move(*map);
+  }
+  return out;
+}
+
+Result<Risks> risks_of(const Instance& instance, const Prepared& prepared, Candidate* candidate) {
   const Image& image = prepared.change.image;
-  auto passed = require_tests(prepared.config, image);
+  if (prepared.attachments.empty()) return Risks{};
+  if (!candidate) {
+    TRY_ASSIGN(const auto state, state_maps(instance, image));
+    return find_risks(prepared.config, image, prepared.attachments, descriptors(state));
+  }
+  ReplayOptions options{.world = World::live};
+  if (candidate->judges.hooks() == 0) {
+    options.shared = candidate->programs.maps();
+    std::erase_if(options.shared, [](const auto& map) { return is_scratch(map.first); });
+    TRY_ASSIGN(candidate->judges, load_image(image, Replay::load_options(options)));
+  }
+  TRY_ASSIGN(Replay replay, Replay::over(image, options, std::move(candidate->judges)));
+  auto risks = find_risks(prepared.config, prepared.attachments, replay);
+  candidate->judges = std::move(replay).release();
+  return risks;
+}
+
+}  // namespace
+
+Result<Candidate> load_candidate(const Instance& instance, Prepared& prepared) {
+  const Image& image = prepared.change.image;
+  const Revision& revision = prepared.change.revision;
+  TRY_ASSIGN(auto shared, shared_maps(instance, image, prepared.running.state.generation, prepared.known_slots));
+  if (const auto talkers = shared.find("policy_talkers"); talkers != shared.end()) {
+    std::set<uint32_t> known;
+    for (uint32_t slot = 0; slot < prepared.known_slots.size(); ++slot)
+      if (prepared.known_slots[slot]) known.insert(slot);
+    TRY(forget_talkers(talkers->second.get(), known));
+  }
+  if (prepared.current) {
+    TRY_ASSIGN(auto spare, take_spare(instance, {image, revision.digests, *prepared.current, revision.code}, shared, prepared.grace));
+    if (spare) return Candidate{std::move(spare->programs), std::move(spare->judges)};
+  }
+  auto taken_over = unchanged_tables(instance, prepared);
+  shared.merge(taken_over);
+  LoadOptions options;
+  options.shared = descriptors(shared);
+  TRY_ASSIGN(Loaded loaded, load_image(image, options));  // libbpf keeps duplicates of shared descriptors
+  return Candidate{std::move(loaded), {}};
+}
+
+Result<> judge(const Instance& instance, Prepared& prepared, Candidate* candidate) {
+  if (!prepared.plan.reload) return {};
+  auto passed = require_tests(prepared.config, prepared.change.image);
   if (!passed) {
     quote_source(passed.error(), prepared.config);
     return Failure(std::move(passed).error());
   }
   prepared.tests_passed = *passed;
-  TRY_ASSIGN(Risks risks, find_risks(prepared.config, image, prepared.attachments));
+  TRY_ASSIGN(Risks risks, risks_of(instance, prepared, candidate));
   prepared.risks = std::move(risks.found);
   prepared.warnings.insert(prepared.warnings.end(), risks.warnings.begin(), risks.warnings.end());
   return {};
-}
-
-Result<Loaded> load_candidate(const Instance& instance, const Prepared& prepared) {
-  const uint64_t from = prepared.running.state.generation;
-  TRY_ASSIGN(auto shared, shared_maps(instance, prepared.change.image, from));
-  if (const auto talkers = shared.find("policy_talkers"); talkers != shared.end()) {
-    std::set<uint32_t> known;
-    for (const Slot& slot : Revisions(instance).known_slots()) known.insert(slot.number);
-    TRY(forget_talkers(talkers->second.get(), known));
-  }
-  LoadOptions options;
-  if (prepared.current) {
-    for (const TableImage& table : prepared.change.image.tables) {
-      const std::string key = "table " + table.map;
-      const auto before = prepared.current->digests.find(key);
-      if (before == prepared.current->digests.end() || before->second != prepared.change.revision.digests.at(key)) continue;
-      if (auto map = open_pin(instance.generation(from) + "/" + table.map)) shared[table.map] = std::move(*map);
-    }
-  }
-  for (const auto& [name, map] : shared) options.shared[name] = map.get();
-  TRY_ASSIGN(Loaded loaded, load_image(prepared.change.image, options));  // libbpf keeps duplicates of shared descriptors
-  TRY(restore_elements(instance, prepared.change.image, prepared.change.revision.generation, loaded));
-  return loaded;
 }
 
 }  // namespace penstock

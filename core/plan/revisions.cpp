@@ -59,7 +59,7 @@ json to_json(const Revision& r) {
   for (const auto& [ifindex, name] : r.devices) devices[std::to_string(ifindex)] = name;
   return {{"format", format_version}, {"revision", r.number}, {"generation", r.generation}, {"created", r.created}, {"user", r.user},
           {"source", r.source}, {"note", r.note}, {"hooks", hooks}, {"sets", sets},
-          {"structures", r.structures}, {"digests", r.digests}, {"devices", devices}};
+          {"structures", r.structures}, {"digests", r.digests}, {"code", r.code}, {"devices", devices}};
 }
 
 Revision revision_from(const json& j) {
@@ -84,6 +84,7 @@ Revision revision_from(const json& j) {
     r.sets.push_back({s.at("name"), s.at("index"), s.at("counters"), s.at("structure"), s.at("elements"), s.at("number")});
   r.structures = j.at("structures").get<std::map<std::string, std::string>>();
   r.digests = j.at("digests").get<std::map<std::string, std::string>>();
+  r.code = j.value("code", "");
   const json devices = j.value("devices", json::object());
   for (const auto& [ifindex, name] : devices.items()) r.devices[static_cast<uint32_t>(std::strtoul(ifindex.c_str(), nullptr, 10))] = name;
   return r;
@@ -130,6 +131,8 @@ const char* status_name(RevisionStatus status) {
   return "candidate";
 }
 
+std::string hook_key(const HookImage& hook) { return "hook " + hook.interface + (hook.raw ? " raw" : ""); }
+
 std::map<std::string, std::string> digests_of(const Image& image) {
   std::map<std::string, std::string> out;
   for (const TableImage& t : image.tables) {
@@ -150,7 +153,7 @@ std::map<std::string, std::string> digests_of(const Image& image) {
       h.add(value);
     }
     h.add(hook.raw ? "raw" : "ethernet");
-    out["hook " + hook.interface + (hook.raw ? " raw" : "")] = hex_digest(h.state);
+    out[hook_key(hook)] = hex_digest(h.state);
   }
   Hasher h;
   for (const SetImage& s : image.sets) {
@@ -271,8 +274,9 @@ std::vector<Slot> Revisions::known_slots(uint64_t except) const {
     seen[number] = true;
     return is;
   };
-  for (const uint64_t number : numbers())
-    if (number != except && head(number)) read_slots(read_text(directory(number) + "/slots"), fresh, out);
+  std::vector<uint64_t> known = numbers();
+  for (auto number = known.rbegin(); number != known.rend(); ++number)
+    if (*number != except && head(*number)) read_slots(read_text(directory(*number) + "/slots"), fresh, out);
   return out;
 }
 

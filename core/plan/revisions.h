@@ -29,11 +29,14 @@ struct Revision {
   std::map<std::string, std::string> structures;  // as in the image
   std::map<std::string, std::string> digests;     // "table NAME", "hook NAME": what the image held
   std::map<std::string, Part> parts;
+  std::string code;              // digest of the object that the generation's programs were loaded from; empty: not known
   std::map<uint32_t, std::string> devices;        // that it was applied to, by ifindex: for when they are gone
 };
 
 // Digests of everything that the kernel sees of an image.  Positions in the file are not in it.
 std::map<std::string, std::string> digests_of(const Image& image);
+
+std::string hook_key(const HookImage& hook);  // of its digest
 
 class Revisions {
  public:

@@ -35,6 +35,15 @@ const Slot* SlotTable::find(uint32_t number) const {
   return found == place_.end() ? nullptr : &used_[found->second];
 }
 
+std::vector<bool> slot_numbers(const std::vector<Slot>& slots) {
+  std::vector<bool> out;
+  for (const Slot& slot : slots) {
+    if (slot.number >= out.size()) out.resize(slot.number + 1);
+    out[slot.number] = true;
+  }
+  return out;
+}
+
 uint32_t SlotTable::end() const { return static_cast<uint32_t>(taken_.size()); }
 
 namespace {

@@ -40,6 +40,8 @@ class SlotTable {
   std::vector<Slot> used_;
 };
 
+std::vector<bool> slot_numbers(const std::vector<Slot>& slots);  // true at each number
+
 const char* reason_name(unsigned reason);    // "kept-nd"; "unknown" where there is none
 const char* reason_text(unsigned reason);
 const char* verdict_name(unsigned verdict);  // "drop"

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "core/kernel/bpf.h"
+#include "core/plan/spare.h"
 #include "core/plan/totals.h"
 
 namespace penstock {
@@ -138,7 +139,9 @@ Result<std::vector<Diagnostic>> converge(const Instance& instance, uint64_t gene
   return warnings;
 }
 
-void drop_generations_but(const Instance& instance, uint64_t keep) {
+// `retired`, which ran or was to run, may become the spare.
+void drop_generations_but(const Instance& instance, uint64_t keep, uint64_t retired) {
+  retire(instance, retired, keep);
   auto running = observe(instance);
   if (!running) return;
   for (const uint64_t generation : running->generations)
@@ -171,7 +174,7 @@ Result<std::vector<Diagnostic>> finish(const Instance& instance, uint64_t from, 
   step("status-written");
   drop_transaction(instance);
   step("txn-dropped");
-  drop_generations_but(instance, to);
+  drop_generations_but(instance, to, from);
   step("old-dropped");
   return warnings;
 }
@@ -189,7 +192,7 @@ Result<std::vector<Diagnostic>> revert(const Instance& instance, uint64_t from, 
   }
   step("reverted-status");
   drop_transaction(instance);
-  drop_generations_but(instance, from);
+  drop_generations_but(instance, from, to);
   step("reverted");
   return warnings;
 }
@@ -278,7 +281,7 @@ Result<Settled> settle(const Instance& instance) {
   return out;
 }
 
-Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Image& image, uint64_t from) {
+Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Image& image, uint64_t from, const std::vector<bool>& known) {
   std::map<std::string, Fd> out;
   uint32_t slots = first_counter_slots;
   while (slots < image.slot_end) slots *= 2;
@@ -292,13 +295,20 @@ Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Im
   if (!out.contains("counters")) {
     TRY_ASSIGN(out["counters"], create_map({BPF_MAP_TYPE_ARRAY, "counters", 4, sizeof(ps_counter), slots * counter_lanes(), BPF_F_MMAPABLE}));
   }
-  TRY(clear_new_slots(out["counters"].get(), image.slots, revisions.known_slots()));
+  TRY(clear_new_slots(out["counters"].get(), image.slots, known));
   if (const auto wanted = image.sizes.find("set_hits"); from != 0 && wanted != image.sizes.end()) {
     if (auto hits = open_pin(instance.generation(from) + "/set_hits")) {
       TRY_ASSIGN(const bpf_map_info info, map_info(hits->get()));
       if (info.max_entries == wanted->second) out["set_hits"] = std::move(*hits);
     }
   }
+  TRY_ASSIGN(auto state, state_maps(instance, image));
+  out.merge(state);
+  return out;
+}
+
+Result<std::map<std::string, Fd>> state_maps(const Instance& instance, const Image& image) {
+  std::map<std::string, Fd> out;
   std::error_code error;
   for (fs::directory_iterator it(instance.pins("shared"), error), end; !error && it != end; it.increment(error)) {
     TRY_ASSIGN(Fd map, open_pin(it->path()));
@@ -319,15 +329,18 @@ Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Im
 namespace {
 
 // Pins what the new generation consists of.
-Result<> pin_generation(const Instance& instance, const Change& change, const Loaded& loaded) {
+Result<> pin_generation(const Instance& instance, const Change& change, const Candidate& candidate) {
+  const Loaded& loaded = candidate.programs;
+  if (!loaded.standing.empty()) return promote_spare(instance, change.revision.generation);
   const std::string directory = instance.generation(change.revision.generation);
   TRY(make_directories(directory));
-  for (size_t i = 0; i < loaded.objects.size(); ++i) TRY(pin(loaded.program(i), fmt::format("{}/hook-{}", directory, i)));
-  if (loaded.objects.empty()) return {};
+  for (size_t i = 0; i < loaded.hooks(); ++i) TRY(pin(loaded.program(i), fmt::format("{}/hook-{}", directory, i)));
+  for (size_t i = 0; i < candidate.judges.hooks(); ++i) TRY(pin(candidate.judges.program(i), fmt::format("{}/judge-{}", directory, i)));
+  if (loaded.hooks() == 0) return {};
   std::set<std::string> tables(std::begin(laned_maps), std::end(laned_maps));
   for (const TableImage& table : change.image.tables) tables.insert(table.map);
   TRY(make_directories(instance.pins("shared")));
-  for (const auto& [name, map] : loaded.objects.front().maps()) {
+  for (const auto& [name, map] : loaded.maps()) {
     if (tables.contains(name)) {
       TRY(pin(map, directory + "/" + name));
     } else if (!is_scratch(name) && !fs::exists(instance.pins("shared/" + name))) {
@@ -405,7 +418,7 @@ Result<std::vector<Diagnostic>> switch_over(const Instance& instance, const Chan
 
 }  // namespace
 
-Result<Applied> carry_out(const Instance& instance, const Change& change, const Loaded& loaded) {
+Result<Applied> carry_out(const Instance& instance, const Change& change, const Candidate& candidate) {
   const auto start = Clock::now();
   Applied out;
   out.generation = change.revision.generation;
@@ -420,7 +433,7 @@ Result<Applied> carry_out(const Instance& instance, const Change& change, const 
       error.diagnostics.insert(error.diagnostics.end(), back.error().diagnostics.begin(), back.error().diagnostics.end());
     return Failure(std::move(error));
   };
-  if (auto done = pin_generation(instance, change, loaded); !done) return undo(std::move(done).error());
+  if (auto done = pin_generation(instance, change, candidate); !done) return undo(std::move(done).error());
   step("pinned");
   if (auto done = Revisions(instance).save(change.revision, change.config, change.set_files); !done) return undo(std::move(done).error());
   step("saved");

@@ -212,7 +212,7 @@ interfaces:
         there = set(os.listdir(self.bpf)) if os.path.isdir(self.bpf) else set()
         equal("generations in bpffs", {n for n in there if n.startswith("gen-")}, {f"gen-{n}" for n in generations})
         check("no transaction is left in bpffs", "txn" not in there, there)
-        check("nothing unknown is in bpffs", {n for n in there if not n.startswith("gen-")} <= {"state", "links", "shared"}, there)
+        check("nothing unknown is in bpffs", {n for n in there if not n.startswith("gen-")} <= {"state", "links", "shared", "spare"}, there)
         revisions = self.state + "/revisions"
         for entry in os.listdir(revisions) if os.path.isdir(revisions) else []:
             check("no half revision", not entry.endswith(".new"), entry)
