@@ -390,10 +390,42 @@ Result<Gates> load_gates(const Programs& from, const Programs& to, uint64_t from
   return gates;
 }
 
+// The link of the only device, where both generations run on one and the same, attached as it is: to exchange its program
+// is a switch by itself.
+Result<Fd> only_link(const Instance& instance, const Programs& before, const Programs& after) {
+  if (before.wanted.size() != 1 || after.wanted.size() != 1) return Fd();
+  const Wanted& wanted = after.wanted.front();
+  if (before.wanted.front().device.ifindex != wanted.device.ifindex) return Fd();
+  TRY_ASSIGN(const Running running, observe(instance));
+  if (running.links.size() != 1) return Fd();
+  const RunningLink& link = running.links.front();
+  if (link.info.ifindex != wanted.device.ifindex || !mode_satisfies(wanted.mode, link.mode)) return Fd();
+  return open_pin(link_pin(instance, link.ifindex));
+}
+
+// Without a deadline and with one device no gate is needed.  The word only says what is under way: until the link runs the
+// new program the old generation judges, and from then on observe() takes the change for confirmed.
+Result<std::vector<Diagnostic>> switch_link(const Instance& instance, const Fd& link, int program, uint64_t from, uint64_t to) {
+  TRY_ASSIGN(const Fd word, create_map({BPF_MAP_TYPE_ARRAY, "txn", 4, sizeof(ps_txn), 1, BPF_F_MMAPABLE}));
+  const ps_txn undecided{0, from, to, PS_GATE_FOREVER, 0};
+  const uint32_t zero = 0;
+  TRY(map_update(word.get(), &zero, &undecided));
+  TRY(make_directories(instance.pins("txn")));
+  TRY(pin(word.get(), instance.pins("txn/word")));
+  step("word-pinned");
+  TRY(update_link(link.get(), program));
+  step("switched");
+  return std::vector<Diagnostic>{};
+}
+
 Result<std::vector<Diagnostic>> switch_over(const Instance& instance, const Change& change, uint64_t from) {
   const uint64_t to = change.revision.generation;
   TRY_ASSIGN(const Programs before, programs_of(instance, from));
   TRY_ASSIGN(const Programs after, programs_of(instance, to));
+  if (!change.confirm) {
+    TRY_ASSIGN(const Fd link, only_link(instance, before, after));
+    if (link) return switch_link(instance, link, after.wanted.front().program, from, to);
+  }
   TRY_ASSIGN(const Gates gates, load_gates(before, after, from, to));
   step("gates-loaded");
   TRY(make_directories(instance.pins("txn")));
