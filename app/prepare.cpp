@@ -59,6 +59,18 @@ Result<std::map<std::string, NodeAddresses>> node_addresses(const std::vector<In
   return out;
 }
 
+// What revisions tell of what runs and of what ran; read while the file is.
+struct Past {
+  std::optional<Revision> current;
+  std::vector<Slot> slots;
+};
+Past read_past(const Revisions& revisions, uint64_t runs) {
+  Past out{{}, revisions.known_slots()};
+  if (runs != 0)
+    if (auto current = revisions.with_parts(runs)) out.current = std::move(*current);
+  return out;
+}
+
 }  // namespace
 
 std::string who_asks() {
@@ -88,6 +100,10 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   out.grace = begin_grace_period(instance);
   const Revisions revisions(instance);
   Revision& next = out.change.revision;
+  auto running = observe(instance);
+  // Confirmed, then cut off: the next command finishes it, and it is what runs already.
+  if (running && running->transaction && running->transaction->confirmed()) running->state.generation = running->transaction->to;
+  auto past = std::async(std::launch::async, [&revisions, runs = running ? running->state.generation : 0] { return read_past(revisions, runs); });
   if (revision) {
     TRY_ASSIGN(const Revision kept, revisions.read(*revision));
     TRY_ASSIGN(out.config, config_of(instance, kept));
@@ -106,16 +122,15 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
 
   Known known;
   TRY_ASSIGN(known.addresses, node_addresses(out.config.interfaces));
-  known.slots = revisions.known_slots();
+  if (!running) return Failure(std::move(running).error());
+  out.running = std::move(*running);
+  Past before = past.get();
+  out.current = std::move(before.current);
+  known.slots = std::move(before.slots);
   out.known_slots = slot_numbers(known.slots);
   TRY_ASSIGN(known.rule_entries, most_rule_entries());
-  TRY_ASSIGN(out.running, observe(instance));
-  // Confirmed, then cut off: the next command finishes it, and it is what runs already.
-  if (out.running.transaction && out.running.transaction->confirmed()) out.running.state.generation = out.running.transaction->to;
   TRY_ASSIGN(known.sets, read_known_sets(instance, out.running, out.config.sets));
   TRY_ASSIGN(out.change.image, compile(out.config, known));
-  if (out.running.state.generation != 0)
-    if (auto current = revisions.read(out.running.state.generation)) out.current = std::move(*current);
 
   const std::vector<Device> devices = list_devices();
   add_raw_hooks(out.change.image.hooks, devices, out.current ? out.current->hooks : std::vector<HookImage>{});

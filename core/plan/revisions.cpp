@@ -98,7 +98,6 @@ Result<> write_file(const std::string& path, const std::string& text) {
     if (n < 0) return fail_errno(fmt::format("cannot write {}", path), errno);
     done += static_cast<size_t>(n);
   }
-  if (fsync(file.get()) < 0) return fail_errno(fmt::format("cannot write {}", path), errno);
   return {};
 }
 
@@ -196,10 +195,15 @@ Result<Revision> Revisions::head(uint64_t number) const {
   }
 }
 
-Result<Revision> Revisions::read(uint64_t number) const {
+Result<Revision> Revisions::with_parts(uint64_t number) const {
   TRY_ASSIGN(Revision r, head(number));
-  if (!read_slots(read_text(directory(number) + "/slots"), r.slots) || !read_parts(read_text(directory(number) + "/parts"), r.parts))
-    return fail(fmt::format("{} is damaged", directory(number)));
+  if (!read_parts(read_text(directory(number) + "/parts"), r.parts)) return fail(fmt::format("{} is damaged", directory(number)));
+  return r;
+}
+
+Result<Revision> Revisions::read(uint64_t number) const {
+  TRY_ASSIGN(Revision r, with_parts(number));
+  if (!read_slots(read_text(directory(number) + "/slots"), r.slots)) return fail(fmt::format("{} is damaged", directory(number)));
   return r;
 }
 
@@ -239,10 +243,17 @@ Result<> Revisions::save(const Revision& revision, const std::string& config, co
   for (const auto& [set, path] : set_files) {
     fs::copy_file(path, aside + "/sets/" + set, fs::copy_options::overwrite_existing, error);
     if (error) return fail(fmt::format("cannot keep a copy of {}: {}", path, error.message()), "the state directory may be full");
-    TRY(flush(aside + "/sets/" + set));  // a power cut must not leave an empty set under a good name
   }
   fs::rename(aside, target, error);
   if (error) return fail(fmt::format("cannot write {}: {}", target, error.message()));
+  return {};
+}
+
+Result<> Revisions::sync(uint64_t number) const {
+  std::error_code error;
+  for (fs::recursive_directory_iterator it(directory(number), error), end; !error && it != end; it.increment(error)) TRY(flush(it->path()));
+  if (error) return fail(fmt::format("cannot read {}: {}", directory(number), error.message()));
+  TRY(flush(directory(number)));
   return flush(root_);
 }
 
@@ -251,6 +262,7 @@ Result<> Revisions::set_status(uint64_t number, RevisionStatus status) const {
   if (!fs::exists(directory(number))) return {};
   if (read_text(path) == status_name(status)) return {};
   TRY(write_file(path + ".new", status_name(status)));
+  TRY(flush(path + ".new"));
   std::error_code error;
   fs::rename(path + ".new", path, error);
   if (error) return fail(fmt::format("cannot write {}: {}", path, error.message()));

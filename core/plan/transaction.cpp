@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <future>
 #include <random>
 #include <set>
 #include <thread>
@@ -470,9 +471,13 @@ Result<Applied> carry_out(const Instance& instance, const Change& change, const 
   if (auto done = Revisions(instance).save(change.revision, change.config, change.set_files); !done) return undo(std::move(done).error());
   step("saved");
   if (auto done = change_settings(instance, change.settings); !done) return undo(std::move(done).error());
+  // Onto the disk meanwhile: a power cut takes with it what runs, and until it is confirmed the revision is not missed.
+  auto synced = std::async(std::launch::async, [&] { return Revisions(instance).sync(change.revision.number); });
   auto warnings = switch_over(instance, change, from);
+  const Result<> on_disk = synced.get();
   if (!warnings) return undo(std::move(warnings).error());
   out.warnings = std::move(*warnings);
+  if (!on_disk) out.warnings.push_back(on_disk.error().diagnostics.front());
   if (change.confirm) {
     out.waiting = true;
   } else {
@@ -490,6 +495,7 @@ Result<> record_only(const Instance& instance, const Change& change) {
   Revision revision = change.revision;
   revision.status = RevisionStatus::confirmed;
   TRY(Revisions(instance).save(revision, change.config, change.set_files));
+  TRY(Revisions(instance).sync(revision.number));
   Revisions(instance).prune(20, {revision.number, revision.generation});
   return {};
 }
