@@ -15,6 +15,7 @@
 
 #include "core/base/fd.h"
 #include "core/base/utf8.h"
+#include "core/config/quick_reader.h"
 
 namespace penstock {
 namespace {
@@ -249,6 +250,8 @@ Result<Document> parse_document(std::string file, std::string text, const ReadLi
   if (invalid != std::string::npos)
     return fail(Diagnostic{"is not UTF-8 from here on", {file, lines_before(text, invalid) + 1}, {}, "save the file as UTF-8"});
   Document document(std::move(file), std::move(text));
+  if (limits.quick && read_quickly(document.text(), limits.depth, document.root)) return document;
+  document.root = Node{};
   TRY(Parser(document, document.text(), limits).run());
   return document;
 }
