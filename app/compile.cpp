@@ -11,6 +11,7 @@
 #include "features/policy/compile.h"
 #include "features/policy/rule_text.h"
 #include "features/sets/compile.h"
+#include "features/wireguard/compile.h"
 
 namespace penstock {
 namespace {
@@ -42,7 +43,9 @@ std::map<std::string, Part> parts_of(const Config& config) {
   for (const Interface& i : config.interfaces) {
     std::string match;
     for (const std::string& pattern : i.match) match += (match.empty() ? "" : ", ") + pattern;
-    parts["interface " + i.name] = {digest(fmt::format("{} {} {}", match, static_cast<int>(i.xdp), static_cast<int>(i.malformed))), i.at, match};
+    const auto* guard = i.extensions.get<WireGuard>();
+    const std::string guarded = guard ? ", wireguard " + wireguard_text(*guard) : "";
+    parts["interface " + i.name] = {digest(fmt::format("{} {} {}{}", match, static_cast<int>(i.xdp), static_cast<int>(i.malformed), guarded)), i.at, match + guarded};
   }
   for (const Set& s : config.sets) {
     if (s.of_ports()) {
@@ -126,6 +129,8 @@ Result<Image> compile(const Config& config, const Known& known) {
     hook.constants["set_const"] = bytes_of(sets.constants);
     if (const auto own = known.addresses.find(interface.name); policies.hooks[i].rejects && own != known.addresses.end())
       hook.constants["reject_const"] = bytes_of(reject_constants(own->second));
+    if (const auto* guard = interface.extensions.get<WireGuard>())
+      hook.constants["wireguard_const"] = bytes_of(compile_wireguard(*guard, interface.name, slots));
     image.hooks.push_back(std::move(hook));
   }
   for (uint32_t i = 0; i < registry.used().size(); ++i)
