@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "bpf/hook.h"
@@ -10,6 +11,7 @@
 #include "features/policy/compile.h"
 #include "features/policy/rule_text.h"
 #include "features/sets/compile.h"
+#include "features/syn_proxy/compile.h"
 
 namespace penstock {
 namespace {
@@ -41,7 +43,9 @@ std::map<std::string, Part> parts_of(const Config& config) {
   for (const Interface& i : config.interfaces) {
     std::string match;
     for (const std::string& pattern : i.match) match += (match.empty() ? "" : ", ") + pattern;
-    parts["interface " + i.name] = {digest(fmt::format("{} {} {}", match, static_cast<int>(i.xdp), static_cast<int>(i.malformed))), i.at, match};
+    const auto* proxy = i.extensions.get<SynProxy>();
+    const std::string proxied = proxy ? ", syn-proxy " + syn_proxy_text(*proxy) : "";
+    parts["interface " + i.name] = {digest(fmt::format("{} {} {}{}", match, static_cast<int>(i.xdp), static_cast<int>(i.malformed), proxied)), i.at, match + proxied};
   }
   for (const Set& s : config.sets) {
     if (s.of_ports()) {
@@ -101,6 +105,7 @@ Result<Image> compile(const Config& config, const Known& known) {
   TRY_ASSIGN(CompiledSets sets, compile_sets(registry.used(), config.sets, known.sets));
   image.sizes = std::move(sets.sizes);
   image.sizes.merge(policies.sizes);
+  image.sizes.merge(syn_proxy_sizes(std::ranges::any_of(config.interfaces, [](const Interface& i) { return i.extensions.get<SynProxy>() != nullptr; })));
   image.tables = std::move(policies.tables);
   image.structures = std::move(policies.structures);
   for (TableImage& table : sets.tables) image.tables.push_back(std::move(table));
@@ -124,6 +129,10 @@ Result<Image> compile(const Config& config, const Known& known) {
     hook.constants["set_const"] = bytes_of(sets.constants);
     if (const auto own = known.addresses.find(interface.name); policies.hooks[i].rejects && own != known.addresses.end())
       hook.constants["reject_const"] = bytes_of(reject_constants(own->second));
+    if (const auto* proxy = interface.extensions.get<SynProxy>()) {
+      const auto mtu = known.mtu.find(interface.name);
+      compile_syn_proxy(*proxy, known.tcp, mtu == known.mtu.end() ? 1500 : mtu->second, slots, hook);
+    }
     image.hooks.push_back(std::move(hook));
   }
   for (uint32_t i = 0; i < registry.used().size(); ++i)

@@ -8,12 +8,15 @@
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
+#include <algorithm>
 #include <set>
 
 #include "core/config/reader.h"
 #include "core/kernel/route.h"
 #include "features/policy/talkers.h"
 #include "features/sets/elements.h"
+#include "features/syn_proxy/config.h"
+#include "features/syn_proxy/state.h"
 
 namespace penstock {
 namespace {
@@ -57,6 +60,29 @@ Result<std::map<std::string, NodeAddresses>> node_addresses(const std::vector<In
       }
     }
   return out;
+}
+
+// What a SYN proxy must know of this host, where the file has one; a warning for each that cannot be one.
+Result<> look_for_syn_proxy(Prepared& out, Known& known) {
+  const auto& interfaces = out.config.interfaces;
+  if (std::ranges::none_of(interfaces, [](const Interface& i) { return i.extensions.get<SynProxy>() != nullptr; })) return {};
+  known.tcp = tcp_settings();
+  for (const Interface& interface : interfaces) {
+    const auto* proxy = interface.extensions.get<SynProxy>();
+    if (!proxy) continue;
+    for (const Device& device : list_devices()) {
+      if (!matches(interface, device.name)) continue;
+      TRY_ASSIGN(const DeviceInfo info, device_info(device));
+      const auto [mtu, first] = known.mtu.emplace(interface.name, info.mtu);
+      mtu->second = std::min(mtu->second, info.mtu);
+    }
+    if (known.tcp.no_cookies.empty()) continue;
+    Diagnostic d{fmt::format("the SYN proxy of {} sends no cookies: {}; SYNs beyond its rate are dropped", interface.name, known.tcp.no_cookies)};
+    d.at = proxy->at;
+    d.hint = kernel_takes_cookies() ? "sysctl net.ipv4.tcp_syncookies=1, then apply again" : "the rate is then a limit: choose it accordingly";
+    out.warnings.push_back(std::move(d));
+  }
+  return {};
 }
 
 }  // namespace
@@ -106,6 +132,7 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   Known known;
   TRY_ASSIGN(known.addresses, node_addresses(out.config.interfaces));
   known.slots = revisions.known_slots();
+  TRY(look_for_syn_proxy(out, known));
   TRY_ASSIGN(known.rule_entries, most_rule_entries());
   TRY_ASSIGN(out.running, observe(instance));
   // Confirmed, then cut off: the next command finishes it, and it is what runs already.
@@ -197,6 +224,7 @@ Result<Loaded> load_candidate(const Instance& instance, const Prepared& prepared
   for (const auto& [name, map] : shared) options.shared[name] = map.get();
   TRY_ASSIGN(Loaded loaded, load_image(prepared.change.image, options));  // libbpf keeps duplicates of shared descriptors
   TRY(restore_elements(instance, prepared.change.image, prepared.change.revision.generation, loaded));
+  TRY(start_syn_proxy(loaded.map("syn_proxy")));
   return loaded;
 }
 

@@ -2,6 +2,7 @@
 #include "bpf/quote.bpf.h"
 #include "features/sets/contains.bpf.h"
 #include "features/policy/stage.bpf.h"
+#include "features/syn_proxy/stage.bpf.h"
 
 SEC("xdp")
 int penstock_xdp(struct xdp_md *ctx)
@@ -27,10 +28,14 @@ int penstock_xdp(struct xdp_md *ctx)
     trace_packet(p);
     trace_event(PS_TRACE_QUOTE, 0, 0, 0);
   }
+  int verdict = PS_PASS;
   if (policy_const.count)
-    return policy_stage(ctx, p);
-  count(hook_const.slot_no_policy, p->length);
-  return PS_PASS;
+    verdict = policy_stage(ctx, p);
+  else
+    count(hook_const.slot_no_policy, p->length);
+  if (syn_const.ports && verdict == PS_PASS)
+    verdict = syn_proxy_stage(ctx, p);
+  return verdict;
 }
 
 const char program_license[] SEC("license") = "GPL";

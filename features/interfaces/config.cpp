@@ -26,7 +26,7 @@ Type<std::string> pattern_type() {
           }};
 }
 
-Keys<Interface> keys() {
+Keys<Interface> keys(const std::vector<Extension>& others) {
   return Keys<Interface>("interface", "Devices that take part, by name or pattern, and how programs are attached to them.")
       .required("match", one_or_list_of(pattern_type()), &Interface::match,
                 {"The devices, by name or by shell pattern (`*`, `?`, `[...]`).", "eth0"})
@@ -41,6 +41,7 @@ Keys<Interface> keys() {
                                                 {Malformed::pass, {"pass", "leave it to the host"}}}),
                 &Interface::malformed, "drop",
                 {"What happens to a packet with a header that is truncated or contradicts the frame.", "pass"})
+      .extend(others, &Interface::extensions)
       .unbuilt({"mtu", "addresses", "vlans", "queues", "offloads", "mirror", "capture"})
       .check([](Decoder& d, const Node&, Interface& interface) {
         if (!interface.match.empty()) return true;
@@ -50,7 +51,9 @@ Keys<Interface> keys() {
 
 }  // namespace
 
-Type<std::vector<Interface>> interfaces_type() { return named_map_of<Interface>("interface", keys()); }
+Type<std::vector<Interface>> interfaces_type(const std::vector<Extension>& others) {
+  return named_map_of<Interface>("interface", keys(others));
+}
 
 bool matches(const Interface& interface, const std::string& device) {
   return std::ranges::any_of(interface.match, [&](const std::string& pattern) { return fnmatch(pattern.c_str(), device.c_str(), 0) == 0; });

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/base/result.h"
+#include "core/config/extensions.h"
 
 namespace penstock {
 
@@ -18,6 +19,7 @@ struct Interface {
   XdpMode xdp = XdpMode::automatic;
   Location xdp_at;
   Malformed malformed = Malformed::drop;
+  Extensions extensions;            // what other features' keys say of this interface, by type
 };
 
 bool matches(const Interface& interface, const std::string& device);  // fnmatch(3) over every pattern

@@ -5,6 +5,7 @@
 
 namespace penstock {
 
-Type<std::vector<Interface>> interfaces_type();  // defines names of the kind "interface"
+// Defines names of the kind "interface".  `keys`: what other features add to an interface.
+Type<std::vector<Interface>> interfaces_type(const std::vector<Extension>& keys);
 
 }  // namespace penstock
