@@ -12,6 +12,7 @@
 #include "features/policy/rule_text.h"
 #include "features/sets/compile.h"
 #include "features/syn_proxy/compile.h"
+#include "features/wireguard/compile.h"
 
 namespace penstock {
 namespace {
@@ -43,9 +44,10 @@ std::map<std::string, Part> parts_of(const Config& config) {
   for (const Interface& i : config.interfaces) {
     std::string match;
     for (const std::string& pattern : i.match) match += (match.empty() ? "" : ", ") + pattern;
-    const auto* proxy = i.extensions.get<SynProxy>();
-    const std::string proxied = proxy ? ", syn-proxy " + syn_proxy_text(*proxy) : "";
-    parts["interface " + i.name] = {digest(fmt::format("{} {} {}{}", match, static_cast<int>(i.xdp), static_cast<int>(i.malformed), proxied)), i.at, match + proxied};
+    std::string more;
+    if (const auto* guard = i.extensions.get<WireGuard>()) more += ", wireguard " + wireguard_text(*guard);
+    if (const auto* proxy = i.extensions.get<SynProxy>()) more += ", syn-proxy " + syn_proxy_text(*proxy);
+    parts["interface " + i.name] = {digest(fmt::format("{} {} {}{}", match, static_cast<int>(i.xdp), static_cast<int>(i.malformed), more)), i.at, match + more};
   }
   for (const Set& s : config.sets) {
     if (s.of_ports()) {
@@ -133,6 +135,8 @@ Result<Image> compile(const Config& config, const Known& known) {
       const auto mtu = known.mtu.find(interface.name);
       compile_syn_proxy(*proxy, known.tcp, mtu == known.mtu.end() ? 1500 : mtu->second, slots, hook);
     }
+    if (const auto* guard = interface.extensions.get<WireGuard>())
+      hook.constants["wireguard_const"] = bytes_of(compile_wireguard(*guard, interface.name, slots));
     image.hooks.push_back(std::move(hook));
   }
   for (uint32_t i = 0; i < registry.used().size(); ++i)

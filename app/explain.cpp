@@ -20,6 +20,7 @@ Step exit_step(const Slot& slot, const ps_packet& packet, const std::vector<cons
     for (unsigned i = 0; i < packet.vlans && i < 2; ++i) tags += fmt::format("VLAN {}, ", packet.vlan[i] & 0xfff);
     return {stage, fmt::format("{}{}: {}", tags, reason_text(slot.reason), verdict_name(slot.verdict)), slot.at};
   }
+  if (slot.reason == PS_REASON_NOT_WIREGUARD) return {"wireguard", fmt::format("{}: {}", reason_text(slot.reason), verdict_name(slot.verdict)), slot.at};
   if (slot.rule.empty() && !slot.policy.empty()) return default_step(policies, slot);
   return {"exit", fmt::format("{}: {}", reason_text(slot.reason), verdict_name(slot.verdict)), slot.at};
 }

@@ -9,6 +9,7 @@
 #include "bench/prefixes.h"
 #include "bench/rules.h"
 #include "bench/sets.h"
+#include "bench/wireguard.h"
 
 int main(int argc, char** argv)
 {
@@ -41,6 +42,8 @@ int main(int argc, char** argv)
         }
         auto rows = penstock::bench::measure_sets(PENSTOCK_BENCH_OBJECT, only, !no_peers, options);
         for (auto& row : penstock::bench::measure_rules(PENSTOCK_BENCH_OBJECT, only, options))
+            rows.push_back(std::move(row));
+        for (auto& row : penstock::bench::measure_wireguard(PENSTOCK_BENCH_OBJECT, only, options))
             rows.push_back(std::move(row));
         penstock::bench::print(rows);
         penstock::bench::write_json(rows, out);

@@ -2,6 +2,7 @@
 #include "bpf/quote.bpf.h"
 #include "features/sets/contains.bpf.h"
 #include "features/policy/stage.bpf.h"
+#include "features/wireguard/stage.bpf.h"
 #include "features/syn_proxy/stage.bpf.h"
 
 SEC("xdp")
@@ -28,6 +29,8 @@ int penstock_xdp(struct xdp_md *ctx)
     trace_packet(p);
     trace_event(PS_TRACE_QUOTE, 0, 0, 0);
   }
+  if (wireguard_const.ports && wireguard_stage(ctx, p) != PS_PASS)
+    return PS_DROP;
   int verdict = PS_PASS;
   if (policy_const.count)
     verdict = policy_stage(ctx, p);

@@ -105,7 +105,7 @@ Result<flood_frame> make_frame(const Options& options, flood_class kind, bool v6
   const std::string& proto = listed || options.unlisted_proto.empty() ? options.proto : options.unlisted_proto;
   const std::uint16_t dport = listed || options.unlisted_dport == 0 ? options.dport : options.unlisted_dport;
   const std::string& dst = v6 ? options.dst6 : options.dst;
-  frame.tcp = proto != "udp";
+  frame.tcp = proto.starts_with("tcp");
   auto* at = frame.header;
   const auto put16 = [&](std::size_t offset, unsigned value) {
     at[offset] = static_cast<std::uint8_t>(value >> 8);
@@ -140,8 +140,9 @@ Result<flood_frame> make_frame(const Options& options, flood_class kind, bool v6
     put16(l4 + 14, 64240);
   } else {
     put16(l4 + 4, static_cast<unsigned>(l4_length));
+    if (proto == "wireguard-init") at[l4 + 8] = 1;
   }
-  // The pseudo header: addresses, protocol, length.  The payload is zero and adds nothing.
+  // The pseudo header: addresses, protocol, length.  What else the payload holds is zero and adds nothing.
   frame.l4_sum = words(at + (v6 ? ip + 24 : ip + 16), v6 ? 16 : 4) + htons(protocol) + htons(static_cast<std::uint16_t>(l4_length)) +
                  words(at + l4, FLOOD_HEADER - l4);
   return frame;
@@ -409,8 +410,8 @@ int main(int argc, char** argv) {
   app.add_option("--dst6", o.dst6, "IPv6 destination");
   app.add_option("--dst-mac", o.dst_mac, "destination MAC address")->capture_default_str();
   app.add_option("--src-mac", o.src_mac, "source MAC address")->capture_default_str();
-  const auto proto = CLI::IsMember({"udp", "tcp-syn", "tcp-ack"});
-  app.add_option("--proto", o.proto, "udp, tcp-syn or tcp-ack")->check(proto)->capture_default_str();
+  const auto proto = CLI::IsMember({"udp", "tcp-syn", "tcp-ack", "wireguard-init"});
+  app.add_option("--proto", o.proto, "udp, tcp-syn, tcp-ack or wireguard-init (a handshake initiation where the size is 190, in IPv6 210)")->check(proto)->capture_default_str();
   app.add_option("--dport", o.dport, "destination port")->capture_default_str();
   app.add_option("--unlisted-proto", o.unlisted_proto, "the same for unlisted packets, if it differs")->check(proto);
   app.add_option("--unlisted-dport", o.unlisted_dport, "the same for unlisted packets, if it differs");

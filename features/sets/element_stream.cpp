@@ -43,34 +43,15 @@ class Lines {
  private:
   void line(std::string_view text) {
     ++number_;
-    const std::string_view content = text.substr(0, text.find('#'));
-    const size_t start = content.find_first_not_of(blanks);
-    if (start == content.npos) return;
-    const size_t end = std::min(content.find_first_of(blanks, start), content.size());
-    const std::string_view word = content.substr(start, end - start);
-    const ParsedPrefix parsed = parse_prefix(word);
-    std::string hint;
-    if (parsed.error != PrefixError::none) {
-      const std::string message = prefix_problem(parsed, word.substr(0, 64), hint);
-      return bad(text, start, word.size(), message, hint);
+    auto element = read_element_line(text, {name_, number_, 1, 0});
+    if (!element) {
+      if (bad_)
+        ++more_;
+      else
+        bad_ = std::move(element).error().diagnostics.front();
+    } else if (*element) {
+      elements_.push_back(**element);
     }
-    StreamedElement element{parsed.prefix, {}};
-    const size_t second = content.find_first_not_of(blanks, end);
-    if (second != content.npos) {
-      const std::string_view rest = content.substr(second, content.find_last_not_of(blanks) + 1 - second);
-      element.lifetime = parse_duration(rest);
-      if (!element.lifetime || element.lifetime->count() == 0)
-        return bad(text, second, rest.size(), fmt::format("`{}` is no lifetime", rest.substr(0, 64)), "write it like 90s, 10m or 1d");
-    }
-    elements_.push_back(element);
-  }
-
-  void bad(std::string_view text, size_t start, size_t width, std::string message, std::string hint) {
-    if (bad_) {
-      ++more_;
-      return;
-    }
-    bad_ = Diagnostic{std::move(message), {name_, number_, static_cast<uint32_t>(start + 1), static_cast<uint32_t>(width)}, std::string(text.substr(0, 256)), std::move(hint)};
   }
 
   const std::string& name_;
@@ -81,6 +62,33 @@ class Lines {
 };
 
 }  // namespace
+
+Result<std::optional<StreamedElement>> read_element_line(std::string_view text, const Location& at) {
+  const auto bad = [&](size_t start, size_t width, std::string message, std::string hint) {
+    const Location place{at.file, at.line, at.column + static_cast<uint32_t>(start), static_cast<uint32_t>(width)};
+    return fail(Diagnostic{std::move(message), place, std::string(text.substr(0, 256)), std::move(hint)});
+  };
+  const std::string_view content = text.substr(0, text.find('#'));
+  const size_t start = content.find_first_not_of(blanks);
+  if (start == content.npos) return std::nullopt;
+  const size_t end = std::min(content.find_first_of(blanks, start), content.size());
+  const std::string_view word = content.substr(start, end - start);
+  const ParsedPrefix parsed = parse_prefix(word);
+  if (parsed.error != PrefixError::none) {
+    std::string hint;
+    const std::string message = prefix_problem(parsed, word.substr(0, 64), hint);
+    return bad(start, word.size(), message, hint);
+  }
+  StreamedElement element{parsed.prefix, {}};
+  const size_t second = content.find_first_not_of(blanks, end);
+  if (second != content.npos) {
+    const std::string_view rest = content.substr(second, content.find_last_not_of(blanks) + 1 - second);
+    element.lifetime = parse_duration(rest);
+    if (!element.lifetime || element.lifetime->count() == 0)
+      return bad(second, rest.size(), fmt::format("`{}` is no lifetime", rest.substr(0, 64)), "write it like 90s, 10m or 1d");
+  }
+  return element;
+}
 
 Result<std::vector<StreamedElement>> read_element_stream(int fd, const std::string& name) {
   Lines lines(name);

@@ -16,6 +16,9 @@ struct StreamedElement {
   std::optional<std::chrono::milliseconds> lifetime;  // more than 0
 };
 
+// One line; nullopt: it is blank or a comment.  `at`: where the text begins in its line, for the error.
+Result<std::optional<StreamedElement>> read_element_line(std::string_view text, const Location& at);
+
 // In the order read.  One bad line refuses the whole stream: the error shows the first and counts the others.  `name`
 // stands for the stream in messages.
 Result<std::vector<StreamedElement>> read_element_stream(int fd, const std::string& name);

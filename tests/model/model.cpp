@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "features/wireguard/config.h"
 #include "tests/model/answer.h"
 #include "tests/model/packet.h"
 
@@ -171,6 +172,25 @@ bool answer_is_due(const World& world) {
   return true;
 }
 
+// The protocol's four messages, by the paper's section 5.4: type, three zero bytes, and how long each is.
+bool wireguard_message(const Packet& packet) {
+  if (packet.udp_head.size() < 4 || packet.udp_head[1] != 0 || packet.udp_head[2] != 0 || packet.udp_head[3] != 0) return false;
+  const unsigned carried = packet.udp_length - 8;
+  switch (packet.udp_head[0]) {
+    case 1: return carried == 4 + 4 + 32 + 48 + 28 + 16 + 16;  // sender, ephemeral, static, timestamp, mac1, mac2
+    case 2: return carried == 4 + 4 + 4 + 32 + 16 + 16 + 16;   // sender, receiver, ephemeral, empty, mac1, mac2
+    case 3: return carried == 4 + 4 + 24 + 32;                 // receiver, nonce, cookie
+    case 4: return carried >= 4 + 4 + 8 + 16;                  // receiver, counter, the tag of an empty packet
+    default: return false;
+  }
+}
+
+bool guarded(const Interface& interface, const Packet& packet) {
+  const auto* guard = interface.extensions.get<WireGuard>();
+  return guard && packet.protocol == 17 && packet.destination_port &&
+         std::ranges::find(guard->ports, *packet.destination_port) != guard->ports.end();
+}
+
 Exit judge(const Policy& policy, const Config& config, const Interface& interface, std::span<const uint8_t> frame, const Packet& packet,
            const World& world, Outcome& outcome) {
   Judged judged = walk(policy, config, interface, packet, world, outcome.exits);
@@ -203,6 +223,8 @@ Outcome judge(const Config& config, const Interface& interface, std::span<const 
     return {what, {{what, "malformed", "", ""}}};
   }
   if (read.kind == Kind::not_ip) return {"pass", {{"pass", "not-ip", "", ""}}};
+
+  if (guarded(interface, read.packet) && !wireguard_message(read.packet)) return {"drop", {{"drop", "not-wireguard", "", ""}}};
 
   Outcome out{"pass", {}};
   for (const Policy& policy : config.policies) {

@@ -35,6 +35,8 @@ Read transport(Packet packet, Octets payload, bool whole, bool v6) {
       const unsigned length = u16(payload, 4);
       if (length < 8) return malformed;
       if (whole && length > payload.size()) return malformed;
+      packet.udp_length = length;
+      for (size_t i = 8; i < std::min<size_t>(12, payload.size()); ++i) packet.udp_head.push_back(payload[i]);
       break;
     }
     case 1:

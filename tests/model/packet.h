@@ -27,6 +27,8 @@ struct Packet {
   std::optional<unsigned> source_port, destination_port;  // TCP and UDP, unless a later fragment
   std::optional<unsigned> tcp_flags;                      // TCP, unless a later fragment
   std::optional<unsigned> icmp_type, icmp_code;           // ICMP in IPv4, ICMPv6 in IPv6
+  unsigned udp_length = 0;                                // of UDP: of its header and what it carries, as the header says
+  std::vector<uint8_t> udp_head;                          // the first bytes, at most four, that UDP carries
   unsigned transport = 0;                                 // bytes of headers in front of TCP, UDP or ICMP, from IP's on
   // Of the frame.
   unsigned network = 0;                                   // bytes in front of the IP header

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "features/wireguard/config.h"
+
 namespace penstock::packet_test {
 namespace {
 
@@ -37,6 +39,20 @@ void Generator::payload(Frame& out, size_t room) {
   for (size_t n = below(most + 1); n > 0; --n) out.push_back(static_cast<uint8_t>(random_()));
 }
 
+// A WireGuard message, or nearly one.
+void Generator::wireguard(Frame& out, size_t room) {
+  constexpr size_t lengths[] = {32, 148, 92, 64, 32, 32};  // by type, 0 and 5 are none
+  const size_t type = below(std::size(lengths));
+  size_t length = chance(70) ? lengths[type] : pick(lengths);
+  if (type == 4 && chance(50)) length += below(100);
+  if (chance(15)) length -= chance(50) ? 1 : below(32);
+  const size_t start = out.size();
+  out.resize(start + std::min(room, length));
+  if (out.size() == start) return;
+  out[start] = static_cast<uint8_t>(type);
+  if (chance(10)) out[std::min(start + 1 + below(3), out.size() - 1)] = 1;
+}
+
 void Generator::transport(Frame& out, unsigned protocol, size_t room) {
   const size_t start = out.size();
   if (protocol == 6) {
@@ -55,7 +71,7 @@ void Generator::transport(Frame& out, unsigned protocol, size_t room) {
     append16(out, reply ? pair[0] : port());
     append16(out, reply ? pair[1] : port());
     out.resize(start + 8);
-    payload(out, room);
+    chance(25) ? wireguard(out, room) : payload(out, room);
     put16(out, start + 4, out.size() - start);
   } else if (protocol == 1 || protocol == 58) {
     constexpr uint8_t types[] = {0, 3, 4, 5, 8, 11, 12, 13, 127, 128, 129, 133, 134, 135, 136, 137, 138, 1, 2};
@@ -302,6 +318,7 @@ Config Generator::config() {
     i.name = name;
     i.match = {std::string("dev-") + name};
     i.malformed = chance(70) ? Malformed::drop : Malformed::pass;
+    if (chance(50)) i.extensions.set(WireGuard{chance(50) ? std::vector<uint16_t>{53} : std::vector<uint16_t>{22, 53, 443, 65535}, {}});
     out.interfaces.push_back(i);
   }
   for (const char* name : {"s0", "s1", "s2"}) {

@@ -28,6 +28,7 @@ class Generator {
   T pick(const T (&from)[N]) { return from[below(N)]; }
   void ipv4(Frame& out, size_t room);
   void ipv6(Frame& out, size_t room);
+  void wireguard(Frame& out, size_t room);
   void transport(Frame& out, unsigned protocol, size_t room);
   void payload(Frame& out, size_t room);
   void mutate(Frame& frame, size_t network);

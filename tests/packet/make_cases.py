@@ -4,10 +4,13 @@
 Each case says what must become of the packet under cases.yaml.  `parsed` is what scapy, not we, reads from the bytes.
 """
 import json
+import os
 
 from scapy.all import (ARP, GRE, ICMP, IP, IPv6, TCP, UDP, Dot1AD, Dot1Q, Ether, Raw, DHCP6_Advertise, ICMPv6DestUnreach,
                        ICMPv6EchoRequest, ICMPv6ND_NS, ICMPv6ND_RA, ICMPv6PacketTooBig, IPOption_NOP, IPv6ExtHdrDestOpt,
-                       IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, PadN, TCPerror, UDPerror)
+                       IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, PadN, TCPerror, UDPerror, rdpcap)
+from scapy.contrib.wireguard import (Wireguard, WireguardCookieReply, WireguardInitiation, WireguardResponse,
+                                     WireguardTransport)
 from scapy.layers.ipsec import AH
 
 ETHER = Ether(dst="02:00:00:00:00:01", src="02:00:00:00:00:02")
@@ -375,3 +378,39 @@ case("9,000 bytes 6", ETHER / v6() / EXTENSIONS / UDP(sport=5000, dport=6000) / 
 for linear in (14, 15, 33, 34, 40, 53, 54):
     case(f"first piece of {linear} bytes", big, "pass", "rule", "web", linear=linear)
 case("headers in pieces 6", ETHER / Dot1Q(vlan=9) / v6() / EXTENSIONS / tcp(443), "pass", "rule", "web", linear=16)
+
+# A guarded port: real messages of a capture, scapy's own, and what only looks like them.
+def guarded(name, packet, good=True, **more):
+    case(f"wireguard: {name}", packet, "pass" if good else "drop", "no-policy" if good else "not-wireguard", on="tunnels", **more)
+def to_port(payload, port=51820, v=v4, **more):
+    return ETHER / v() / UDP(sport=40000, dport=port, **more) / payload
+seen = set()
+for packet in rdpcap(os.path.join(os.path.dirname(__file__), "../data/wireguard.pcap")):
+    kind = (packet[UDP].dport, len(packet), bytes(packet[UDP].payload)[0])
+    if kind not in seen:
+        seen.add(kind)
+        guarded(f"captured {kind}", packet)
+assert {kind[2] for kind in seen} == {1, 2, 3, 4} and any(kind[1] == 1452 + 42 for kind in seen)
+messages = [Wireguard(message_type=1) / WireguardInitiation(), Wireguard(message_type=2) / WireguardResponse(),
+            Wireguard(message_type=3) / WireguardCookieReply(), Wireguard(message_type=4) / WireguardTransport(encrypted_encapsulated_packet=b"x" * 16)]
+for number, message in enumerate(messages, 1):
+    for v in (v4, v6):
+        guarded(f"message {number}", to_port(message, v=v))
+        guarded(f"message {number}, other port", to_port(message, 443, v))
+        guarded(f"message {number}, cut", to_port(bytes(message)[:-1], v=v), False)
+    guarded(f"message {number}, longer", to_port(bytes(message) + b"x"), number == 4)
+    guarded(f"message {number}, tagged", Ether(bytes(ETHER)[:12] + b"\x81\x00\x00\x07\x08\x00") / v4() / UDP(dport=51820) / message)
+    guarded(f"message {number}, reserved", to_port(bytes([number, 0, 0, 1]) + bytes(message)[4:]), False)
+    guarded(f"message {number}, unguarded", to_port(bytes(message)[:-1], 51821))
+    guarded(f"message {number}, padded beyond UDP's length", to_port(bytes(message) + b"x" * 4, len=8 + len(message)))
+guarded("type 0", to_port(bytes(32)), False)
+guarded("type 5", to_port(b"\x05" + bytes(147)), False)
+guarded("nothing", to_port(b""), False)
+guarded("three bytes", to_port(b"\x04\0\0"), False)
+guarded("the bulk of MTU 1420", to_port(b"\x04" + bytes(1451)))
+guarded("TCP", ETHER / v4() / TCP(dport=51820) / Raw(bytes(32)))
+guarded("first fragment", ETHER / v4(flags="MF", id=9) / UDP(sport=1, dport=51820, len=1460) / Raw(b"\x04" + bytes(599)))
+guarded("first fragment of nonsense", ETHER / v4(flags="MF", id=9) / UDP(sport=1, dport=51820, len=1460) / Raw(bytes(600)), False)
+guarded("later fragment", ETHER / v4(frag=75, id=9, proto=17) / Raw(bytes(860)))
+guarded("behind extension headers", ETHER / v6() / IPv6ExtHdrDestOpt() / UDP(dport=51820) / messages[3])
+guarded("in pieces", to_port(messages[0]), linear=40)

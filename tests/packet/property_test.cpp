@@ -161,7 +161,7 @@ TEST(Property, BytecodeAndModelAgree) {
     }
   }
   // The packets must have tried everything, or agreement means little.
-  for (const char* reason : {"rule", "default", "malformed", "kept-nd", "kept-dhcp", "not-ip", "no-policy", "quote", "unanswered", "reject-limited"}) {
+  for (const char* reason : {"rule", "default", "malformed", "kept-nd", "kept-dhcp", "not-ip", "no-policy", "quote", "unanswered", "reject-limited", "not-wireguard"}) {
     fmt::print("  {:10} {}\n", reason, seen[reason]);
     EXPECT_GT(seen[reason], packets / 20'000) << reason;
   }

@@ -68,6 +68,7 @@ TEST(Docs, EveryExampleIsAccepted) {
   const std::map<std::string, std::pair<std::string, std::string>> around{
       {"file", {"{", "}"}},
       {"interface", {"{ version: 1, interfaces: { wan: {", "} } }"}},
+      {"guard", {"{ version: 1, interfaces: { wan: { match: eth0, wireguard: {", "} } } }"}},
       {"set", {"{ version: 1, sets: { s: {", "} } }"}},
       {"policy", {"{ version: 1, interfaces: { wan: { match: eth0 } }, policies: { edge: {", "} } }"}},
       {"rule", {"{ version: 1, interfaces: { wan: { match: eth0 } }, policies: { edge: { attach: wan.ingress, rules: [ {", "} ] } } }"}},

@@ -1,0 +1,20 @@
+#include "features/wireguard/compile.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+namespace penstock {
+
+ps_wireguard_const compile_wireguard(const WireGuard& guard, const std::string& interface, SlotTable& slots) {
+  ps_wireguard_const out{};
+  out.ports = static_cast<uint32_t>(guard.ports.size());
+  std::ranges::copy(guard.ports, out.port);
+  out.slot_invalid = slots.intern({0, interface, {}, {}, PS_DROP, PS_REASON_NOT_WIREGUARD, guard.at});
+  return out;
+}
+
+std::string wireguard_text(const WireGuard& guard) { return fmt::format("port {}", fmt::join(guard.ports, ", ")); }
+
+}  // namespace penstock
