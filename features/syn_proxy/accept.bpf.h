@@ -134,7 +134,7 @@ static __always_inline int syn_proxy_accept(struct __sk_buff *skb)
   __u32 zero = 0, sequence, acknowledged;
   const __u64 now = clock_now();
   const struct ps_syn_state *state = bpf_map_lookup_elem(&syn_proxy, &zero);
-  if (!state || !state->last || now - state->last > PS_SYN_HONOUR)
+  if (!state || !state->last || now > state->last + PS_SYN_HONOUR)
     return SYN_GO_ON;
   struct ps_packet *p = packet_scratch();
   struct syn_options *o = syn_scratch_options();
