@@ -151,7 +151,7 @@ static __always_inline int syn_proxy_accept(struct __sk_buff *skb)
   if ((hash ^ cookie) & 0x1fffffff)
     return SYN_GO_ON;
 
-  syn_parse_options(length);
+  syn_parse_options(o, length);
   struct bpf_tcp_req_attrs attrs = {};
   attrs.mss = p->outer.flags & PS_IPV4 ? v4[size] : v6[size];
   if (o->stamped) {

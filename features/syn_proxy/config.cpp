@@ -33,7 +33,7 @@ Type<uint32_t> over_type() {
 }
 
 Keys<SynProxy> keys() {
-  return Keys<SynProxy>("SYN proxy", "Answers SYNs with cookies while there are too many of them, so that only completed handshakes reach the host: see docs/syn-proxy.md.")
+  return Keys<SynProxy>("SYN proxy", "Answers SYNs with cookies while there are too many of them, so that only completed handshakes reach the host: see docs/shield.md.")
       .required("ports", one_or_list_of(number_type(1, 65535)), &SynProxy::ports,
                 {fmt::format("TCP ports of this host, at most {}. Only what the policies accept, for a socket that listens here, is answered; what is forwarded goes on as it is.", PS_SYN_PORTS), "[80, 443]"})
       .required("over", over_type(), &SynProxy::over,

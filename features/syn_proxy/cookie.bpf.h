@@ -23,6 +23,8 @@ struct {
 // nothing, so it need not walk each turn.
 struct syn_options {
   __u8 option[80];   // as on the wire, 40 bytes at most
+  struct ps_address local;  // an address that was found to be this host's
+  __u64 local_at;           // in the tick of the clock that began then
   __u32 value;       // timestamp
   __u32 echo;        // the timestamp that is sent back
   __u16 mss;         // 0: not told
@@ -116,49 +118,69 @@ static __always_inline __u32 syn_cookie(const struct ps_syn_state *state, const 
 
 #define SYN_BYTE(n) ((__u32)v[n])
 
-// Reads `length` bytes of options from scratch memory.  A function of its own, so that the verifier walks it once.
-__noinline int syn_parse_options(__u32 length)
+// Reads one option.  Returns 0 behind the last.  A function of its own, so that the verifier walks it once and not each turn.
+__noinline int syn_parse_option(void)
 {
   struct syn_options *o = syn_scratch_options();
-  __u32 turn __attribute__((unused)) = 0;
-  if (!o)
+  if (!o || o->at >= o->end)
     return 0;
+  const __u32 at = o->at;
+  const __u8 *v = &o->option[at & 63];
+  if (v[0] == 0)
+    return 0;
+  if (v[0] == 1) {
+    o->at = at + 1;
+    return 1;
+  }
+  const __u32 size = v[1];
+  if (size < 2 || at + size > o->end)
+    return 0;
+  o->at = at + size;
+  if (v[0] == 2 && size == 4) {
+    o->mss = SYN_BYTE(2) << 8 | SYN_BYTE(3);
+  } else if (v[0] == 3 && size == 3) {
+    const __u32 scale = SYN_BYTE(2);
+    o->scale = scale > SYN_SCALE_MAX ? SYN_SCALE_MAX : scale;
+  } else if (v[0] == 4 && size == 2) {
+    o->sack = 1;
+  } else if (v[0] == 8 && size == 10) {
+    o->value = SYN_BYTE(2) << 24 | SYN_BYTE(3) << 16 | SYN_BYTE(4) << 8 | SYN_BYTE(5);
+    o->echo = SYN_BYTE(6) << 24 | SYN_BYTE(7) << 16 | SYN_BYTE(8) << 8 | SYN_BYTE(9);
+    o->stamped = 1;
+  }
+  return 1;
+}
+
+// Reads `length` bytes of options from scratch memory.
+static __always_inline void syn_parse_options(struct syn_options *o, __u32 length)
+{
   o->mss = 0;
   o->sack = 0;
   o->stamped = 0;
   o->scale = SYN_NO_SCALE;
+  // What most hosts send: MSS, SACK, timestamps, nop, scale; later timestamps alone.
+  const __be32 *w = (const __be32 *)o->option;
+  if (length == 20 && (w[0] & bpf_htonl(0xffff0000)) == bpf_htonl(0x02040000) && w[1] == bpf_htonl(0x0402080a) &&
+      (w[4] & bpf_htonl(0xffffff00)) == bpf_htonl(0x01030300)) {
+    const __u32 scale = bpf_ntohl(w[4]) & 0xff;
+    o->mss = bpf_ntohl(w[0]);
+    o->sack = o->stamped = 1;
+    o->value = bpf_ntohl(w[2]);
+    o->echo = bpf_ntohl(w[3]);
+    o->scale = scale > SYN_SCALE_MAX ? SYN_SCALE_MAX : scale;
+    return;
+  }
+  if (length == 12 && w[0] == bpf_htonl(0x0101080a)) {
+    o->stamped = 1;
+    o->value = bpf_ntohl(w[1]);
+    o->echo = bpf_ntohl(w[2]);
+    return;
+  }
   o->at = 0;
   o->end = length > 40 ? 40 : length;
-  while (o->at < o->end) {
-    LOOP_TURN(turn, 40, out);
-    const __u32 at = o->at;
-    const __u32 kind = o->option[at & 63];
-    if (kind == 0)
+  for (int i = 0; i < 40; i++)
+    if (!syn_parse_option())
       break;
-    if (kind == 1) {
-      o->at = at + 1;
-      continue;
-    }
-    const __u32 size = o->option[(at + 1) & 63];
-    if (size < 2 || at + size > o->end)
-      break;
-    const __u8 *v = &o->option[at & 63];
-    if (kind == 2 && size == 4) {
-      o->mss = SYN_BYTE(2) << 8 | SYN_BYTE(3);
-    } else if (kind == 3 && size == 3) {
-      const __u32 scale = SYN_BYTE(2);
-      o->scale = scale > SYN_SCALE_MAX ? SYN_SCALE_MAX : scale;
-    } else if (kind == 4 && size == 2) {
-      o->sack = 1;
-    } else if (kind == 8 && size == 10) {
-      o->value = SYN_BYTE(2) << 24 | SYN_BYTE(3) << 16 | SYN_BYTE(4) << 8 | SYN_BYTE(5);
-      o->echo = SYN_BYTE(6) << 24 | SYN_BYTE(7) << 16 | SYN_BYTE(8) << 8 | SYN_BYTE(9);
-      o->stamped = 1;
-    }
-    o->at = at + size;
-  }
-out:
-  return 0;
 }
 
 static __always_inline int syn_port(__u16 port)

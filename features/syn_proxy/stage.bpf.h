@@ -35,7 +35,37 @@ static __always_inline enum syn_state syn_count(struct ps_syn_rate *rate, __u64 
   return over ? SYN_OVER : now < until ? SYN_HELD : SYN_QUIET;
 }
 
-// Is the SYN for a socket that listens on this host?  A listener may be bound to no address; then the routes tell.
+// Is the packet for an address of this host?  The routes tell, once a tick of the clock for an address that many SYNs have.
+static __always_inline int syn_is_local(struct xdp_md *ctx, const struct ps_datagram *d, const struct bpf_sock_tuple *tuple)
+{
+  struct syn_options *o = syn_scratch_options();
+  const __u64 now = clock_now();
+  if (!o)
+    return 0;
+  const struct ps_address *to = &d->address[PS_DESTINATION];
+  if (o->local_at == now && o->local.lo == to->lo && o->local.hi == to->hi)
+    return 1;
+  struct bpf_fib_lookup route = {};
+  route.ifindex = ctx->ingress_ifindex;
+  if (d->flags & PS_IPV4) {
+    route.family = 2;  // AF_INET
+    route.ipv4_src = tuple->ipv4.saddr;
+    route.ipv4_dst = tuple->ipv4.daddr;
+  } else {
+    route.family = 10;  // AF_INET6
+    __builtin_memcpy(route.ipv6_src, tuple->ipv6.saddr, 16);
+    __builtin_memcpy(route.ipv6_dst, tuple->ipv6.daddr, 16);
+  }
+  const long found = bpf_fib_lookup(ctx, &route, sizeof route, 0);
+  if (found != BPF_FIB_LKUP_RET_NOT_FWDED && found != BPF_FIB_LKUP_RET_FWD_DISABLED)
+    return 0;
+  o->local = *to;
+  o->local_at = now;
+  return 1;
+}
+
+// Is the SYN for a socket that listens on this host?  A connection that exists already is none, and one that ended a moment
+// ago: the host knows what to say.  A listener may be bound to no address, so that is asked as well.
 static __noinline int syn_listens(struct xdp_md *ctx)
 {
   const struct ps_packet *p = packet_scratch();
@@ -49,23 +79,12 @@ static __noinline int syn_listens(struct xdp_md *ctx)
   struct bpf_sock *sock = bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
   if (!sock)
     return 0;
-  const int listens = sock->state == BPF_TCP_LISTEN;
+  int listens = sock->state == BPF_TCP_LISTEN;
+  // Kernels that take cookies take none for MPTCP: those SYNs are left to the host.
+  if (syn_const.cookies && listens && bpf_skc_to_mptcp_sock(sock))
+    listens = 0;
   bpf_sk_release(sock);
-  if (!listens)
-    return 0;
-  struct bpf_fib_lookup route = {};
-  route.ifindex = ctx->ingress_ifindex;
-  if (d->flags & PS_IPV4) {
-    route.family = 2;  // AF_INET
-    route.ipv4_src = tuple.ipv4.saddr;
-    route.ipv4_dst = tuple.ipv4.daddr;
-  } else {
-    route.family = 10;  // AF_INET6
-    __builtin_memcpy(route.ipv6_src, tuple.ipv6.saddr, 16);
-    __builtin_memcpy(route.ipv6_dst, tuple.ipv6.daddr, 16);
-  }
-  const long found = bpf_fib_lookup(ctx, &route, sizeof route, 0);
-  return found == BPF_FIB_LKUP_RET_NOT_FWDED || found == BPF_FIB_LKUP_RET_FWD_DISABLED;
+  return listens && syn_is_local(ctx, d, &tuple);
 }
 
 // What nobody may or can answer: fragments, extension headers (those who take the cookie back read none), more than the
@@ -125,7 +144,7 @@ __noinline int syn_answer(struct xdp_md *ctx)
   const int length = syn_load_options(ctx, d, o, &sequence);
   if (length < 0)
     return -1;
-  syn_parse_options(length);
+  syn_parse_options(o, length);
 
   const __u64 now = clock_now();
   const __u32 ipv4 = !!(d->flags & PS_IPV4);
