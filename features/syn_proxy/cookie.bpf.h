@@ -23,6 +23,7 @@ struct {
 // nothing, so it need not walk each turn.
 struct syn_options {
   __u8 option[80];   // as on the wire, 40 bytes at most
+  __u64 now;         // when the packet came
   struct ps_address local;  // an address that was found to be this host's
   __u64 local_at;           // in the tick of the clock that began then
   __u32 value;       // timestamp

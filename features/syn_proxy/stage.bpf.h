@@ -39,9 +39,9 @@ static __always_inline enum syn_state syn_count(struct ps_syn_rate *rate, __u64 
 static __always_inline int syn_is_local(struct xdp_md *ctx, const struct ps_datagram *d, const struct bpf_sock_tuple *tuple)
 {
   struct syn_options *o = syn_scratch_options();
-  const __u64 now = clock_now();
   if (!o)
     return 0;
+  const __u64 now = o->now;
   const struct ps_address *to = &d->address[PS_DESTINATION];
   if (o->local_at == now && o->local.lo == to->lo && o->local.hi == to->hi)
     return 1;
@@ -146,7 +146,7 @@ __noinline int syn_answer(struct xdp_md *ctx)
     return -1;
   syn_parse_options(o, length);
 
-  const __u64 now = clock_now();
+  const __u64 now = o->now;
   const __u32 ipv4 = !!(d->flags & PS_IPV4);
   const __u32 cookie = syn_cookie(state, d, sequence, now >> SYN_TIME_UNIT, syn_size(ipv4, o->mss));
   __u32 tcp[10] = {};
@@ -229,9 +229,11 @@ __noinline int syn_judge(struct xdp_md *ctx)
   const struct ps_packet *p = packet_scratch();
   __u32 index = hook_const.interface & (PS_SYN_INTERFACES - 1);
   struct ps_syn_rate *rate = bpf_map_lookup_elem(&syn_rates, &index);
-  if (!syn_const.ports || !p || !rate)
+  struct syn_options *o = syn_scratch_options();
+  if (!syn_const.ports || !p || !rate || !o)
     return PS_PASS;
-  const enum syn_state state = syn_count(rate, clock_now());
+  o->now = clock_now();
+  const enum syn_state state = syn_count(rate, o->now);
   if (state == SYN_QUIET || (!syn_const.cookies && state != SYN_OVER))
     return PS_PASS;
   const __u32 length = p->length;
