@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <future>
 #include <map>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "features/policy/compile.h"
 #include "features/policy/rule_text.h"
 #include "features/sets/compile.h"
+#include "features/syn_proxy/compile.h"
 #include "features/wireguard/compile.h"
 
 namespace penstock {
@@ -50,9 +52,10 @@ std::map<std::string, Part> parts_of(const Config& config) {
   for (const Interface& i : config.interfaces) {
     std::string match;
     for (const std::string& pattern : i.match) match += (match.empty() ? "" : ", ") + pattern;
-    const auto* guard = i.extensions.get<WireGuard>();
-    const std::string guarded = guard ? ", wireguard " + wireguard_text(*guard) : "";
-    parts["interface " + i.name] = {digest(fmt::format("{} {} {}{}", match, static_cast<int>(i.xdp), static_cast<int>(i.malformed), guarded)), i.at, match + guarded};
+    std::string more;
+    if (const auto* guard = i.extensions.get<WireGuard>()) more += ", wireguard " + wireguard_text(*guard);
+    if (const auto* proxy = i.extensions.get<SynProxy>()) more += ", syn-proxy " + syn_proxy_text(*proxy);
+    parts["interface " + i.name] = {digest(fmt::format("{} {} {}{}", match, static_cast<int>(i.xdp), static_cast<int>(i.malformed), more)), i.at, match + more};
   }
   for (const Set& s : config.sets) {
     if (s.of_ports()) {
@@ -127,6 +130,7 @@ Result<Image> compile(const Config& config, const Known& known) {
   TRY_ASSIGN(CompiledSets sets, compile_sets(registry.used(), config.sets, known.sets));
   image.sizes = std::move(sets.sizes);
   image.sizes.merge(policies.sizes);
+  image.sizes.merge(syn_proxy_sizes(std::ranges::any_of(config.interfaces, [](const Interface& i) { return i.extensions.get<SynProxy>() != nullptr; })));
   image.tables = std::move(policies.tables);
   image.structures = std::move(policies.structures);
   std::vector<ps_limit> limit_table = limits.limits();
@@ -155,6 +159,10 @@ Result<Image> compile(const Config& config, const Known& known) {
     hook.constants["limit_const"] = bytes_of(ps_limit_const{limits.flags()});
     if (const auto own = known.addresses.find(interface.name); policies.hooks[i].rejects && own != known.addresses.end())
       hook.constants["reject_const"] = bytes_of(reject_constants(own->second));
+    if (const auto* proxy = interface.extensions.get<SynProxy>()) {
+      const auto mtu = known.mtu.find(interface.name);
+      compile_syn_proxy(*proxy, known.tcp, mtu == known.mtu.end() ? 1500 : mtu->second, slots, hook);
+    }
     if (const auto guard = guards.find(interface.name); guard != guards.end()) hook.constants["wireguard_const"] = bytes_of(guard->second);
     image.hooks.push_back(std::move(hook));
   }

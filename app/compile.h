@@ -8,6 +8,7 @@
 #include "app/config.h"
 #include "core/plan/image.h"
 #include "core/plan/revisions.h"
+#include "core/kernel/tcp.h"
 #include "features/limits/compile.h"
 #include "features/sets/compile.h"
 #include "features/policy/tables.h"
@@ -26,6 +27,8 @@ struct Known {
   KnownLimits limits;
   size_t rule_entries = PS_RULES_MAX_may_goto;  // that one policy may have on this kernel
   std::map<std::string, NodeAddresses> addresses;  // by the file's interfaces
+  TcpSettings tcp;
+  std::map<std::string, uint32_t> mtu;             // by the file's interfaces, the least of their devices
 };
 
 Result<Image> compile(const Config& config, const Known& known = {});

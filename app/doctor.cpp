@@ -14,6 +14,7 @@
 #include "core/kernel/device.h"
 #include "core/kernel/links.h"
 #include "core/kernel/objects.h"
+#include "core/kernel/tcp.h"
 #include "core/kernel/xdp_features.h"
 #include "core/plan/instance.h"
 #include "features/policy/tables.h"
@@ -95,6 +96,16 @@ void check_jit(Checks& out) {
     out.push_back({Health::ok, "jit", enabled.empty() ? "not to be switched off" : "on"});
   else
     out.push_back({Health::warn, "jit", "off: programs are interpreted, several times slower", "sysctl net.core.bpf_jit_enable=1"});
+}
+
+// What `syn-proxy` needs of the kernel.
+void check_syn_proxy(Checks& out) {
+  const TcpSettings tcp = tcp_settings();
+  if (tcp.no_cookies.empty())
+    out.push_back({Health::ok, "syn-proxy", "cookies are taken at the tc ingress"});
+  else
+    out.push_back({Health::warn, "syn-proxy", tcp.no_cookies + "; SYNs beyond the rate would be dropped",
+                   kernel_takes_cookies() ? "sysctl net.ipv4.tcp_syncookies=1" : "needed only where a file says `syn-proxy`; 6.9 or later lifts it"});
 }
 
 // Whether the program was loaded by penstock: all of ours have this name.
@@ -223,6 +234,7 @@ std::vector<Check> doctor(const std::vector<std::string>& devices) {
   check_bpffs(out);
   check_capabilities(out);
   check_jit(out);
+  check_syn_proxy(out);
   const std::vector<Device> present = list_devices();
   for (const std::string& name : devices)
     if (std::ranges::none_of(present, [&](const Device& d) { return d.name == name; }))

@@ -133,7 +133,11 @@ Result<ExplainSource> ExplainSource::of_running(const Instance& instance) {
   out.replay = std::make_unique<Replay>(std::move(replay));
   for (size_t i = 0; i < out.running->programs.size(); ++i) {
     TRY_ASSIGN(const bool same, same_program(out.running->programs[i].get(), out.replay->program(i)));
-    if (!same) return fail("what runs was loaded by another version of penstock: this one cannot speak for it", "apply again, or name a file with --file");
+    bool behind = true;
+    if (const auto tc = out.running->behind.find(i); tc != out.running->behind.end()) {
+      TRY_ASSIGN(behind, same_program(tc->second.get(), out.replay->behind(i)));
+    }
+    if (!same || !behind) return fail("what runs was loaded by another version of penstock: this one cannot speak for it", "apply again, or name a file with --file");
   }
   return out;
 }

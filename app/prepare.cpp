@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
+#include <algorithm>
 #include <set>
 
 #include "core/config/reader.h"
@@ -15,6 +16,8 @@
 #include "features/limits/state.h"
 #include "features/policy/talkers.h"
 #include "features/sets/elements.h"
+#include "features/syn_proxy/config.h"
+#include "features/syn_proxy/state.h"
 
 namespace penstock {
 namespace {
@@ -70,6 +73,29 @@ Past read_past(const Revisions& revisions, uint64_t runs) {
   if (runs != 0)
     if (auto current = revisions.with_parts(runs)) out.current = std::move(*current);
   return out;
+}
+
+// What a SYN proxy must know of this host, where the file has one; a warning for each that cannot be one.
+Result<> look_for_syn_proxy(Prepared& out, Known& known) {
+  const auto& interfaces = out.config.interfaces;
+  if (std::ranges::none_of(interfaces, [](const Interface& i) { return i.extensions.get<SynProxy>() != nullptr; })) return {};
+  known.tcp = tcp_settings();
+  for (const Interface& interface : interfaces) {
+    const auto* proxy = interface.extensions.get<SynProxy>();
+    if (!proxy) continue;
+    for (const Device& device : list_devices()) {
+      if (!matches(interface, device.name)) continue;
+      TRY_ASSIGN(const DeviceInfo info, device_info(device));
+      const auto [mtu, first] = known.mtu.emplace(interface.name, info.mtu);
+      mtu->second = std::min(mtu->second, info.mtu);
+    }
+    if (known.tcp.no_cookies.empty()) continue;
+    Diagnostic d{fmt::format("the SYN proxy of {} sends no cookies: {}; SYNs beyond its rate are dropped", interface.name, known.tcp.no_cookies)};
+    d.at = proxy->at;
+    d.hint = kernel_takes_cookies() ? "sysctl net.ipv4.tcp_syncookies=1, then apply again" : "the rate is then a limit: choose it accordingly";
+    out.warnings.push_back(std::move(d));
+  }
+  return {};
 }
 
 }  // namespace
@@ -129,6 +155,7 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   out.current = std::move(before.current);
   known.slots = std::move(before.slots);
   out.known_slots = slot_numbers(known.slots);
+  TRY(look_for_syn_proxy(out, known));
   TRY_ASSIGN(known.rule_entries, most_rule_entries());
   TRY_ASSIGN(known.sets, read_known_sets(instance, out.running, out.config.sets));
   TRY_ASSIGN(known.limits, read_known_limits(instance, out.running.state.generation));
@@ -245,20 +272,21 @@ Result<Candidate> load_candidate(const Instance& instance, Prepared& prepared) {
     TRY_ASSIGN(const bool same, can_share_limits(lines->second.get()));
     if (!same) shared.erase(lines);
   }
-  const auto with_limits = [&](Candidate candidate) -> Result<Candidate> {
+  const auto with_state = [&](Candidate candidate) -> Result<Candidate> {
     TRY(take_over_limits(instance, image, prepared.running.state.generation, candidate.programs));
+    TRY(start_syn_proxy(candidate.programs.map("syn_proxy")));
     return candidate;
   };
   if (prepared.current) {
     TRY_ASSIGN(auto spare, take_spare(instance, {image, revision.digests, *prepared.current, revision.code}, shared, prepared.grace));
-    if (spare) return with_limits({std::move(spare->programs), std::move(spare->judges)});
+    if (spare) return with_state({std::move(spare->programs), std::move(spare->judges)});
   }
   auto taken_over = unchanged_tables(instance, prepared);
   shared.merge(taken_over);
   LoadOptions options;
   options.shared = descriptors(shared);
   TRY_ASSIGN(Loaded loaded, load_image(image, options));  // libbpf keeps duplicates of shared descriptors
-  return with_limits({std::move(loaded), {}});
+  return with_state({std::move(loaded), {}});
 }
 
 Result<> judge(const Instance& instance, Prepared& prepared, Candidate* candidate) {

@@ -10,6 +10,7 @@
 #include "app/explain.h"
 #include "bpf/hook.h"
 #include "core/config/duration.h"
+#include "core/kernel/tcp.h"
 #include "core/net/packet_text.h"
 
 namespace penstock {
@@ -33,6 +34,7 @@ LoadOptions Replay::load_options(const ReplayOptions& options) {
   out.core.replay = options.world == World::replay;
   out.core.no_write = options.world == World::live;
   out.shared = options.shared;
+  out.behind = kernel_takes_cookies();  // else it cannot be loaded here, and would not be attached
   return out;
 }
 
@@ -123,6 +125,29 @@ Judged Replay::malformed(size_t hook, std::span<const uint8_t> packet) const {
   return judged;
 }
 
+// Behind XDP the host has taken the tag off, and the kernel's test run wants an Ethernet header in any case.
+Result<> Replay::run_behind(int program, std::span<const uint8_t> packet, bool raw) {
+  constexpr size_t addresses = 12;
+  std::vector<uint8_t> frame(packet.begin(), packet.end());
+  const auto type = [&](size_t at) { return at + 2 <= frame.size() ? frame[at] << 8 | frame[at + 1] : 0; };
+  if (raw) {
+    if (frame.empty()) return {};
+    const bool v6 = frame[0] >> 4 == 6;
+    const uint8_t header[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, static_cast<uint8_t>(v6 ? 0x86 : 0x08), static_cast<uint8_t>(v6 ? 0xdd : 0x00)};
+    frame.insert(frame.begin(), std::begin(header), std::end(header));
+  } else if (frame.size() > least_frame + 4 && (type(addresses) == 0x8100 || type(addresses) == 0x88a8)) {
+    frame.erase(frame.begin() + addresses, frame.begin() + addresses + 4);
+  }
+  if (frame.size() < least_frame + 20) return {};
+  LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(), .data_size_in = static_cast<uint32_t>(frame.size()), .repeat = 1);
+  int error;
+  do {
+    error = bpf_prog_test_run_opts(program, &options);
+  } while (error == -EINTR || error == -EAGAIN);
+  if (error) return fail_errno(fmt::format("cannot run the program behind XDP on a packet of {} bytes", packet.size()), -error);
+  return {};
+}
+
 Result<Judged> Replay::run(size_t hook, std::span<const uint8_t> packet, bool raw, uint64_t now, RunFrom from) {
   TRY_ASSIGN(const Loaded* programs, loaded(raw));
   if (hook >= programs->hooks()) return fail("no such hook");
@@ -161,6 +186,7 @@ Result<Judged> Replay::run(size_t hook, std::span<const uint8_t> packet, bool ra
   const uint32_t length = std::min<uint32_t>(options.data_size_out, static_cast<uint32_t>(out_.size()));
   judged.bytes.assign(out_.begin(), out_.begin() + length);
   if (in.size() != packet.size() && length == in.size()) judged.bytes.resize(packet.size());
+  if (const int behind = programs->tc(hook); behind >= 0 && judged.verdict == PS_PASS) TRY(run_behind(behind, judged.bytes, raw));
   const auto slot_of = [&](uint32_t number) { return number < slots_.size() ? slots_[number] : nullptr; };
   for (uint32_t i = 0; i < std::min<uint32_t>(trace->slots, PS_TRACE_SLOTS_MAX) && !judged.audited; ++i)
     if (const Slot* slot = slot_of(trace->slot[i]); slot && slot->verdict == PS_AUDIT) judged.audited = slot;

@@ -65,6 +65,7 @@ class Replay final : public ReplayTarget {
   const ps_trace& trace() const { return *trace_.as<const ps_trace>(); }
 
   int program(size_t hook) const { return ethernet_.program(hook); }
+  int behind(size_t hook) const { return ethernet_.tc(hook); }  // at the tc ingress; -1: none
   int map(const std::string& name) const { return ethernet_.map(name); }
 
   // Forgets what packets left behind (World::replay): empties every map that is no table of the image.
@@ -72,6 +73,7 @@ class Replay final : public ReplayTarget {
 
  private:
   Result<const Loaded*> loaded(bool raw);
+  Result<> run_behind(int program, std::span<const uint8_t> packet, bool raw);
   Judged malformed(size_t hook, std::span<const uint8_t> packet) const;
   Result<> find_state();
 

@@ -4,6 +4,7 @@
 #include "features/limits/limit.bpf.h"
 #include "features/policy/stage.bpf.h"
 #include "features/wireguard/stage.bpf.h"
+#include "features/syn_proxy/stage.bpf.h"
 
 SEC("xdp")
 int penstock_xdp(struct xdp_md *ctx)
@@ -31,10 +32,14 @@ int penstock_xdp(struct xdp_md *ctx)
   }
   if (wireguard_const.ports && wireguard_stage(ctx, p) != PS_PASS)
     return PS_DROP;
+  int verdict = PS_PASS;
   if (policy_const.count)
-    return policy_stage(ctx, p);
-  count(hook_const.slot_no_policy, p->length);
-  return PS_PASS;
+    verdict = policy_stage(ctx, p);
+  else
+    count(hook_const.slot_no_policy, p->length);
+  if (syn_const.ports && verdict == PS_PASS)
+    verdict = syn_proxy_stage(ctx, p);
+  return verdict;
 }
 
 const char program_license[] SEC("license") = "GPL";

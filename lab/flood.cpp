@@ -42,7 +42,7 @@ struct Options {
   double seconds = 0, unlisted6 = 0;
   unsigned size = 0, threads = 1, batch = 0;
   std::uint16_t dport = 9, unlisted_dport = 0;
-  bool drop = false, json = false;
+  bool drop = false, json = false, syn_options = false;
 };
 
 struct Sources {
@@ -117,7 +117,13 @@ Result<flood_frame> make_frame(const Options& options, flood_class kind, bool v6
   if (!ether_aton_r(options.src_mac.c_str(), &mac)) return std::unexpected("not a MAC address: " + options.src_mac);
   std::memcpy(at + 6, &mac, 6);
   put16(12, v6 ? 0x86dd : 0x0800);
-  const std::size_t ip = 14, l4 = v6 ? 54 : 34, l4_length = size - l4;
+  // What a Linux client asks for: segment size, SACK, timestamps, window scale.
+  static constexpr std::uint8_t syn_options[] = {2, 4, 5, 180, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 7};
+  const bool with_options = options.syn_options && proto == "tcp-syn";
+  const std::size_t ip = 14, l4 = v6 ? 54 : 34, tcp_length = with_options ? 40 : 20;
+  // A TCP segment ends with its header, whatever pads the frame, unless a size was asked for: real SYNs bring no data, and a
+  // frame that whoever answers it has cut short comes back to be sent again.
+  const std::size_t l4_length = frame.tcp && options.size == 0 ? tcp_length : size - l4;
   const std::uint8_t protocol = frame.tcp ? 6 : 17;
   if (v6) {
     at[ip] = 0x60;
@@ -127,7 +133,7 @@ Result<flood_frame> make_frame(const Options& options, flood_class kind, bool v6
     if (inet_pton(AF_INET6, dst.c_str(), at + ip + 24) != 1) return std::unexpected("not an IPv6 address: '" + dst + "' (--dst6)");
   } else {
     at[ip] = kind == FLOOD_MALFORMED ? 0x44 : 0x45;
-    put16(ip + 2, size - 14);
+    put16(ip + 2, static_cast<unsigned>(l4 - 14 + l4_length));
     put16(ip + 6, 0x4000);
     at[ip + 8] = 64;
     at[ip + 9] = protocol;
@@ -136,7 +142,8 @@ Result<flood_frame> make_frame(const Options& options, flood_class kind, bool v6
   }
   put16(l4 + 2, dport);
   if (frame.tcp) {
-    put16(l4 + 12, 0x5000 | (proto == "tcp-ack" ? 0x10 : 0x02));
+    if (with_options) std::memcpy(at + l4 + 20, syn_options, sizeof syn_options);
+    put16(l4 + 12, static_cast<unsigned>(tcp_length) << 10 | (proto == "tcp-ack" ? 0x10 : 0x02));
     put16(l4 + 14, 64240);
   } else {
     put16(l4 + 4, static_cast<unsigned>(l4_length));
@@ -241,7 +248,8 @@ Result<Generator> load_with(const Options& options, const Sources& sources, bool
   if (!share) return std::unexpected(share.error());
   if ((*share)[0] > 0 && sources.v4.empty() && sources.v6.empty()) return std::unexpected("--share asks for listed sources: --sources names none");
   const bool v6 = !sources.v6.empty() || options.unlisted6 > 0, v4 = !sources.v4.empty() || options.unlisted6 < 1;
-  g.size = std::max(options.size, v6 ? FLOOD_HEADER + 0U : 60U);
+  const unsigned longest = (v6 ? 74 : 54) + (options.syn_options ? 20 : 0), header_words = (longest + 7) / 8;
+  g.size = std::max({options.size, header_words * 8, 60U});
   std::array<std::array<flood_frame, 2>, FLOOD_CLASSES> frames{};
   for (unsigned kind = 0; kind < FLOOD_CLASSES; ++kind)
     for (bool six : {false, true}) {
@@ -253,7 +261,7 @@ Result<Generator> load_with(const Options& options, const Sources& sources, bool
   Constants constants(g.object.get());
   const auto u32 = [&](const char* name, std::uint64_t value) { return constants.set(name, static_cast<std::uint32_t>(value)); };
   const bool known = u32("out_ifindex", options.drop ? 0 : g.ifindex) && u32("under_test", !options.program.empty()) &&
-                     u32("header_words", v6 ? 10 : 7) && u32("interval_ns", options.rate ? 1'000'000'000ULL * options.threads / options.rate : 0) &&
+                     u32("header_words", header_words) && u32("interval_ns", options.rate ? 1'000'000'000ULL * options.threads / options.rate : 0) &&
                      u32("listed_below", (*share)[0]) && u32("unlisted_below", (*share)[1]) && u32("count4", sources.v4.size()) &&
                      u32("count6", sources.v6.size()) && u32("unlisted6_below", static_cast<std::uint64_t>(options.unlisted6 * 65536)) &&
                      constants.set("spoofed4", spoofed.v4[0]) && constants.set("spoofed6", spoofed.v6[0]) && constants.set("frames", frames);
@@ -412,6 +420,7 @@ int main(int argc, char** argv) {
   app.add_option("--src-mac", o.src_mac, "source MAC address")->capture_default_str();
   const auto proto = CLI::IsMember({"udp", "tcp-syn", "tcp-ack", "wireguard-init"});
   app.add_option("--proto", o.proto, "udp, tcp-syn, tcp-ack or wireguard-init (a handshake initiation where the size is 190, in IPv6 210)")->check(proto)->capture_default_str();
+  app.add_flag("--syn-options", o.syn_options, "SYNs have the options that a Linux client sends");
   app.add_option("--dport", o.dport, "destination port")->capture_default_str();
   app.add_option("--unlisted-proto", o.unlisted_proto, "the same for unlisted packets, if it differs")->check(proto);
   app.add_option("--unlisted-dport", o.unlisted_dport, "the same for unlisted packets, if it differs");

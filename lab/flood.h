@@ -3,7 +3,7 @@
 #include <linux/types.h>
 
 enum flood_class { FLOOD_LISTED, FLOOD_UNLISTED, FLOOD_MALFORMED, FLOOD_CLASSES };
-enum { FLOOD_HEADER = 80 };  // Ethernet + IPv6 + TCP is 74; copied in words of eight bytes
+enum { FLOOD_HEADER = 96 };  // Ethernet + IPv6 + TCP with the options of a SYN is 94; copied in words of eight bytes
 
 // Where source addresses are drawn from: addr | (random & host), both in network order.
 struct flood_source4 { __be32 addr, host; };

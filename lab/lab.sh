@@ -92,8 +92,9 @@ lab_wait() {
   done
 }
 
-# The server's web server: one page of 4 kB.
+# lab_web [ROLE [ADDRESS]]: the server's web server, or another's: one page of 4 kB.
 lab_web() {
+  local role=${1:-server} address=${2:-198.51.100.10}
   mkdir -p "$LAB_DIR/web/root" || return 1
   head -c 3072 /dev/zero | base64 -w 76 > "$LAB_DIR/web/root/index.html"
   cat > "$LAB_DIR/web/nginx.conf" <<CONF
@@ -106,8 +107,8 @@ http {
   server { listen 80; listen [::]:80; root $LAB_DIR/web/root; }
 }
 CONF
-  lab_start web server nginx -c "$LAB_DIR/web/nginx.conf" -e "$LAB_DIR/web/error.log" || return 1
-  lab_wait 5 on client curl -sf -m 1 -o /dev/null http://198.51.100.10/
+  lab_start web "$role" nginx -c "$LAB_DIR/web/nginx.conf" -e "$LAB_DIR/web/error.log" || return 1
+  lab_wait 5 on client curl -sf -m 1 -o /dev/null "http://$address/"
 }
 
 # lab_fetch COUNT [SECONDS] [TIMEOUT] [URL]: fetches one after another, at most so many and for so long.

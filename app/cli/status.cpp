@@ -8,6 +8,7 @@
 #include "app/limits.h"
 #include "core/plan/totals.h"
 #include "features/limits/bans.h"
+#include "features/syn_proxy/state.h"
 
 namespace penstock {
 namespace {
@@ -37,8 +38,10 @@ Links describe_links(const Output& out, const Instance& instance, const Running&
       add(name, interface, attach_name(link.mode), "attached, but no interface of the file matches this name", false);
     else if (want->mode == "auto" && link.mode == XdpAttach::generic)
       add(name, interface, "generic", "attached, slower: the driver refused native XDP", true);
+    else if (!revision->hooks[want->hook].behind.empty() && std::ranges::none_of(running.tc_links, [&](const TcLink& l) { return l.info.ifindex == link.ifindex; }))
+      add(name, interface, attach_name(link.mode), "attached, but not at the tc ingress: the next changing command does that", false);
     else
-      add(name, interface, attach_name(link.mode), "attached", true);
+      add(name, interface, attach_name(link.mode), revision->hooks[want->hook].behind.empty() ? "attached" : "attached, and at the tc ingress", true);
   }
   for (const Attachment& a : wanted) {
     const bool there = std::any_of(running.links.begin(), running.links.end(), [&](const RunningLink& l) { return l.ifindex == a.device.ifindex; });
@@ -67,6 +70,22 @@ Result<Limits> describe_limits(const Instance& instance, uint64_t generation, co
     out.text += '\n';
   }
   return out;
+}
+
+// What SYN proxies do now; an interface's number is its place among those of the file.
+Json describe_syn_proxies(const Output& out, const Instance& instance, const Revision& revision) {
+  Json all = Json::array();
+  std::string text;
+  for (uint32_t i = 0; i < revision.hooks.size(); ++i) {
+    const HookImage& hook = revision.hooks[i];
+    if (hook.raw || hook.behind.empty()) continue;
+    const auto now = syn_proxy_now(instance, i);
+    if (!now || !*now) continue;
+    all.push_back({{"interface", hook.interface}, {"answers", (*now)->answers}, {"syns", (*now)->syns}});
+    text += fmt::format("  {:<12} {}\n", hook.interface, (*now)->answers ? out.styled(Style::warning, "answers SYNs with cookies") : fmt::format("quiet, {} SYNs this second", (*now)->syns));
+  }
+  if (!text.empty()) out.print("\nsyn proxies\n" + text);
+  return all;
 }
 
 std::string owner(const Slot& slot) {
@@ -130,6 +149,7 @@ int run(const Invocation& in) {
   json["policies"] = Json::array();
   json["sets"] = Json::array();
   json["limits"] = Json::array();
+  json["syn_proxies"] = Json::array();
   if (revision) {
     auto counters = read_counters(*instance, active, revision->slots);
     if (!counters) return in.out.fail(counters.error());
@@ -140,10 +160,11 @@ int run(const Invocation& in) {
       json["counters"].push_back({{"interface", slot.interface}, {"policy", slot.policy}, {"rule", slot.rule}, {"verdict", verdict_name(slot.verdict)},
                                   {"reason", reason_name(slot.reason)}, {"packets", c.packets}, {"bytes", c.bytes}, {"at", slot.at.text()}});
       if (c.packets == 0 && slot.rule.empty() && slot.reason != PS_REASON_DEFAULT) continue;  // exits that nothing took
-      text += fmt::format("  {:<8} {:<11} {:<28} {:>14} {:>16}  {}\n", verdict_name(slot.verdict), reason_name(slot.reason), owner(slot), count_text(c.packets), count_text(c.bytes),
+      text += fmt::format("  {:<8} {:<12} {:<28} {:>14} {:>16}  {}\n", verdict_name(slot.verdict), reason_name(slot.reason), owner(slot), count_text(c.packets), count_text(c.bytes),
                           in.out.styled(Style::dim, slot.at.text()));
     }
-    if (!text.empty()) in.out.print(fmt::format("\n  {:<8} {:<11} {:<28} {:>14} {:>16}  {}\n", "verdict", "reason", "rule", "packets", "bytes", "place") + text);
+    if (!text.empty()) in.out.print(fmt::format("\n  {:<8} {:<12} {:<28} {:>14} {:>16}  {}\n", "verdict", "reason", "rule", "packets", "bytes", "place") + text);
+    json["syn_proxies"] = describe_syn_proxies(in.out, *instance, *revision);
     std::string policies;
     for (const auto& [name, structure] : revision->structures) {
       json["policies"].push_back({{"name", name}, {"structure", structure}});

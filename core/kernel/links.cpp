@@ -12,6 +12,8 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -58,6 +60,8 @@ Result<Attached> query_xdp(uint32_t ifindex) {
 }
 
 namespace {
+
+constexpr uint32_t BPF_F_BEFORE_ALL = 1u << 3;  // BPF_F_BEFORE, relative to none: the first
 
 // Where under /sys/fs/bpf a program is pinned; empty if nowhere.  Looked up only to name a stranger.
 std::string pin_of_program(uint32_t id) {
@@ -166,11 +170,22 @@ Result<Fd> attach_xdp(const Device& device, int program, XdpAttach mode) {
   return fail(std::move(d));
 }
 
+Result<Fd> attach_tcx(const Device& device, int program) {
+  // BPF_LINK_CREATE with the attach type BPF_TCX_INGRESS, which the headers of libbpf 1.1 do not know.
+  struct {
+    uint32_t program, ifindex, type, flags, relative, pad;
+    uint64_t revision;
+  } request{static_cast<uint32_t>(program), device.ifindex, 46, BPF_F_BEFORE_ALL, 0, 0, 0};
+  const long link = syscall(__NR_bpf, BPF_LINK_CREATE, &request, sizeof request);
+  if (link < 0) return fail_errno(fmt::format("cannot attach to the tc ingress of {}", device.name), errno, "this needs tcx, of kernel 6.6 or later");
+  return Fd(static_cast<int>(link));
+}
+
 Result<LinkInfo> link_info(int link) {
   bpf_link_info info{};
   __u32 size = sizeof info;
   if (bpf_obj_get_info_by_fd(link, &info, &size) < 0) return fail_errno("cannot query a link", errno);
-  return LinkInfo{info.xdp.ifindex, info.prog_id};
+  return LinkInfo{info.xdp.ifindex, info.prog_id};  // of tcx it lies in the same place
 }
 
 Result<> update_link(int link, int program) {

@@ -37,6 +37,9 @@ Diagnostic stranger(const Device& device, uint32_t program);
 // The driver's own words (extack) where it has any.  EBUSY names the program that is in the way.
 Result<Fd> attach_xdp(const Device& device, int program, XdpAttach mode);
 
+// At the tc ingress of the device, in front of what others have there and never in its place.  Needs tcx (6.6).
+Result<Fd> attach_tcx(const Device& device, int program);
+
 struct LinkInfo {
   uint32_t ifindex = 0;   // 0: the device is gone
   uint32_t program = 0;   // id

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -213,6 +214,10 @@ Result<> Object::constant(const std::string& symbol, const Bytes& value) {
   return fail(fmt::format("the program {} has no constant {}", name_, symbol));
 }
 
+bool Object::has_constant(const std::string& symbol) const {
+  return std::ranges::any_of(rodata_of(object_.get()).variables, [&](const Rodata::Variable& v) { return v.symbol == symbol; });
+}
+
 Result<std::map<std::string, Bytes>> Object::constants_of(int program) const {
   const Rodata rodata = rodata_of(object_.get());
   TRY_ASSIGN(const std::vector<Fd> maps, program_maps(program));
@@ -275,7 +280,7 @@ Result<> Object::load() {
   const char* strict = std::getenv("PENSTOCK_STRICT_ALIGNMENT");
   bpf_object__for_each_program(program, object_.get()) {
     if (strict && name_ == strict) bpf_program__set_flags(program, bpf_program__flags(program) | BPF_F_STRICT_ALIGNMENT);
-    if (frags_) bpf_program__set_flags(program, bpf_program__flags(program) | BPF_F_XDP_HAS_FRAGS);
+    if (frags_ && bpf_program__type(program) == BPF_PROG_TYPE_XDP) bpf_program__set_flags(program, bpf_program__flags(program) | BPF_F_XDP_HAS_FRAGS);
   }
   last_warning.clear();
   const int error = bpf_object__load(object_.get());

@@ -31,6 +31,7 @@ class Object {
 
   // Before load().  Sets a variable of .rodata; a symbol that the object lacks, or of another size, is an error.
   Result<> constant(const std::string& symbol, const Bytes& value);
+  bool has_constant(const std::string& symbol) const;
   // The variables in the .rodata of a program that was loaded from this object, by symbol.  An error where its size is not
   // that of this object: another version of penstock loaded it.
   Result<std::map<std::string, Bytes>> constants_of(int program) const;

@@ -51,6 +51,8 @@ std::string link_pin(const Instance& instance, uint32_t ifindex) { return instan
 
 namespace {
 
+std::string tc_path(const Instance& instance, uint32_t ifindex) { return instance.pins(fmt::format("links/tc-{}", ifindex)); }
+
 Result<> attach_new(const Instance& instance, const Wanted& w, std::vector<Diagnostic>& warnings) {
   if (w.mode == "offload") return fail(fmt::format("{} cannot run programs in hardware (offload)", w.device.name), "say `xdp: native`");
   auto link = attach_xdp(w.device, w.program, w.mode == "generic" ? XdpAttach::generic : XdpAttach::native);
@@ -79,6 +81,47 @@ Result<> refuse_strangers(const Running& running, const std::vector<Wanted>& wan
   return {};
 }
 
+// Lets the link at `path` run `program`.  False: there is no link.
+Result<bool> replace_program(const std::string& path, int program) {
+  const auto link = open_pin(path);
+  if (!link) return false;
+  TRY_ASSIGN(const bpf_prog_info info, program_info(program));
+  TRY_ASSIGN(const LinkInfo now, link_info(link->get()));
+  if (now.program != info.id) TRY(update_link(link->get(), program));
+  return true;
+}
+
+Result<> remove_link(const std::string& path) {
+  TRY_ASSIGN(const Fd link, open_pin(path));
+  TRY(detach_link(link.get()));
+  if (unlink(path.c_str()) < 0) return fail_errno(fmt::format("cannot remove {}", path), errno);
+  return {};
+}
+
+Result<> attach_behind(const Instance& instance, const std::vector<Wanted>& wanted) {
+  for (const Wanted& w : wanted) {
+    if (w.tc < 0) continue;
+    const std::string path = tc_path(instance, w.device.ifindex);
+    TRY_ASSIGN(const bool there, replace_program(path, w.tc));
+    if (!there) {
+      TRY_ASSIGN(const Fd link, attach_tcx(w.device, w.tc));
+      TRY(pin(link.get(), path));
+    }
+    step(fmt::format("attached behind {}", w.device.name));
+  }
+  return {};
+}
+
+Result<> detach_behind(const Instance& instance, const Running& running, const std::vector<Wanted>& wanted) {
+  for (const TcLink& there : running.tc_links) {
+    const auto want = std::find_if(wanted.begin(), wanted.end(), [&](const Wanted& w) { return w.device.ifindex == there.ifindex; });
+    if (there.info.ifindex == 0 || (want != wanted.end() && want->tc >= 0)) continue;
+    TRY(remove_link(tc_path(instance, there.ifindex)));
+    step(fmt::format("detached behind {}", there.ifindex));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<Diagnostic>> attach_wanted(const Instance& instance, const std::vector<Wanted>& wanted, AttachFailure on_failure) {
@@ -93,25 +136,28 @@ Result<std::vector<Diagnostic>> attach_wanted(const Instance& instance, const st
       unlink(path.c_str());
       continue;
     }
-    TRY_ASSIGN(const Fd link, open_pin(path));
     if (want == wanted.end() || !mode_satisfies(want->mode, there.mode)) {
-      TRY(detach_link(link.get()));
-      if (unlink(path.c_str()) < 0) return fail_errno(fmt::format("cannot remove {}", path), errno);
+      TRY(remove_link(path));
       step(fmt::format("detached {}", there.device));
     }
   }
+  for (const TcLink& there : running.tc_links)
+    if (there.info.ifindex == 0) unlink(tc_path(instance, there.ifindex).c_str());
+  TRY(attach_behind(instance, wanted));
   for (const Wanted& w : wanted) {
-    if (auto link = open_pin(link_pin(instance, w.device.ifindex))) {
-      TRY_ASSIGN(const bpf_prog_info info, program_info(w.program));
-      TRY_ASSIGN(const LinkInfo now, link_info(link->get()));
-      if (now.program != info.id) TRY(update_link(link->get(), w.program));
-    } else if (auto attached = attach_new(instance, w, warnings); !attached) {
+    TRY_ASSIGN(const bool there, replace_program(link_pin(instance, w.device.ifindex), w.program));
+    if (there) {
+      step(fmt::format("attached {}", w.device.name));
+      continue;
+    }
+    if (auto attached = attach_new(instance, w, warnings); !attached) {
       if (on_failure == AttachFailure::fatal) return Failure(std::move(attached).error());
       warnings.push_back(std::move(attached).error().diagnostics.front());
       continue;
     }
     step(fmt::format("attached {}", w.device.name));
   }
+  TRY(detach_behind(instance, running, wanted));
   return warnings;
 }
 

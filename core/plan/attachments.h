@@ -32,11 +32,14 @@ struct Wanted {
   Device device;
   int program = -1;  // descriptor
   std::string mode;
+  int tc = -1;        // descriptor of what stands at the tc ingress behind it; -1: nothing
 };
 
 // What a device means that has no link yet and cannot be attached.
 enum class AttachFailure { fatal, warning };
 
+// Behind the XDP links, those at the tc ingress: there before the XDP program that needs them, and gone after it.
+//
 // Replaces the programs of existing links in place, attaches what is missing, detaches what is not wanted, forgets links
 // whose device is gone.  Where a failure is fatal, strangers' programs are looked for before anything is touched.
 // Warnings: a device that fell back to generic XDP.

@@ -19,6 +19,8 @@ Result<Facts> facts_of(const Instance& instance, const std::vector<Attachment>& 
     TRY_ASSIGN(f.info, device_info(a.device));
     f.xdp = xdp_features(a.device);
     if (auto programs = tc_programs(a.device)) f.tc = std::move(*programs);
+    const auto own = std::ranges::find(running.tc_links, a.device.ifindex, [](const TcLink& l) { return l.info.ifindex; });
+    if (own != running.tc_links.end()) std::erase_if(f.tc, [&](const TcProgram& p) { return p.id == own->info.program; });
     const bool ours = std::any_of(running.links.begin(), running.links.end(), [&](const RunningLink& l) { return l.info.ifindex == a.device.ifindex; });
     if (auto attached = query_xdp(a.device.ifindex); !ours && attached && attached->program != 0) f.stranger = describe_program(attached->program);
     facts.devices[a.device.ifindex] = std::move(f);

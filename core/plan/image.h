@@ -26,6 +26,7 @@ struct HookImage {
   std::vector<std::string> match;     // patterns of device names
   std::string mode;                   // "auto", "native", "generic", "offload"
   std::string object = "xdp";         // which hooks/*.bpf.c
+  std::string behind{};               // which hooks/*.bpf.c stands at the tc ingress behind it, "tc"; empty: none
   bool raw = false;                   // for devices whose frames begin with the IP header (tun, wireguard, ppp)
   std::map<std::string, Bytes> constants;  // by symbol in .rodata; absent symbols stay zero
   Location at;

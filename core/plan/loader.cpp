@@ -17,6 +17,24 @@ size_t capacity(const TableImage& table) {
   return table.state || table.data.size() > spare_bytes_max ? entries : entries + entries / 8 + 16;
 }
 
+// The program at the tc ingress behind a hook: with the same constants, on the same maps.
+Result<Object> load_behind(const HookImage& hook, const ps_core_const& core, const LoadOptions& options, Level level, const Object& front) {
+  TRY_ASSIGN(Object object, Object::open(hook.behind, level));
+  TRY(object.constant("core_const", bytes_of(core)));
+  for (const auto& [symbol, value] : hook.constants) {
+    const auto other = options.constants.find(symbol);
+    if (object.has_constant(symbol)) TRY(object.constant(symbol, other == options.constants.end() ? value : other->second));
+  }
+  for (const auto& [name, fd] : front.maps())
+    if (object.has_map(name)) TRY(object.reuse(name, fd));
+  if (auto done = object.load(); !done) {
+    Error error = std::move(done).error();
+    error.diagnostics.front().message = fmt::format("interface {}: {}", hook.interface, error.message());
+    return Failure(std::move(error));
+  }
+  return object;
+}
+
 }  // namespace
 
 int Loaded::map(const std::string& name) const {
@@ -54,7 +72,7 @@ Result<> fill(int map, const TableImage& table) {
 }
 
 bool is_scratch(const std::string& map) {
-  static constexpr const char* names[] = {"scratch", "trace", "replay", "packet_copies", "class_walks"};
+  static constexpr const char* names[] = {"scratch", "trace", "replay", "packet_copies", "class_walks", "syn_scratch", "syn_takens"};
   return std::ranges::find(names, map) != std::end(names);
 }
 
@@ -121,6 +139,9 @@ Result<Loaded> load_image(const Image& image, const LoadOptions& options) {
       for (const auto& [name, fd] : object.maps()) shared.emplace(name, fd);
     }
     loaded.objects.push_back(std::move(object));
+    if (hook.behind.empty() || !options.behind) continue;
+    TRY_ASSIGN(Object behind, load_behind(hook, core, options, level, loaded.objects.back()));
+    loaded.behind.emplace(loaded.objects.size() - 1, std::move(behind));
   }
   return loaded;
 }

@@ -19,17 +19,23 @@ struct LoadOptions {
   ps_core_const core{};               // trace, replay, no_write; counter lanes and stride are filled in
   std::map<std::string, int> shared;  // by map name: use this one (counters, state of sets, an unchanged table)
   std::map<std::string, Bytes> constants;  // instead of the image's, by symbol (replay of raw IP packets)
+  bool behind = true;                 // load what stands behind XDP, too
   std::optional<Level> level;         // instead of the best that the kernel knows (tests)
 };
 
 // Programs and the maps that they share: freshly loaded, or standing ones that were opened (core/plan/spare.h).
 struct Loaded {
   std::vector<Object> objects;        // one a hook, in the order of Image::hooks; none where they stood already
-  std::vector<Fd> standing;           // likewise, where they did
+  std::vector<Fd> standing;           // likewise, where they did; then nothing is behind
+  std::map<size_t, Object> behind;    // by hook: what stands at the tc ingress behind it, where anything does
   std::map<std::string, Fd> tables;   // by name, of standing programs; and state that they share
 
   size_t hooks() const { return standing.empty() ? objects.size() : standing.size(); }
   int program(size_t hook) const { return standing.empty() ? objects[hook].program("penstock_xdp") : standing[hook].get(); }
+  int tc(size_t hook) const {         // -1: none
+    const auto found = behind.find(hook);
+    return found == behind.end() ? -1 : found->second.program("penstock_tc");
+  }
   int map(const std::string& name) const;
   std::map<std::string, int> maps() const;
 };

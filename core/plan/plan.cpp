@@ -81,6 +81,26 @@ void plan_settings(Plan& plan, const std::vector<Attachment>& wanted, const Runn
   }
 }
 
+// What stands at the tc ingress comes and goes with the interface's XDP program.
+void plan_behind(Plan& plan, const Image& image, const std::vector<Attachment>& wanted, const Running& running) {
+  const auto there = [&](uint32_t ifindex) { return std::ranges::any_of(running.tc_links, [&](const TcLink& l) { return l.info.ifindex == ifindex; }); };
+  for (const Attachment& a : wanted) {
+    const bool wants = !image.hooks[a.hook].behind.empty();
+    if (wants && !there(a.device.ifindex)) {
+      plan.actions.push_back({ActionKind::attach, '+', a.device.name, "attach to the tc ingress, in front of others and in the place of none", {}, "detach"});
+      plan.attach = true;
+    } else if (wants && plan.reload) {
+      plan.actions.push_back({ActionKind::replace, '~', a.device.name, "replace the program at the tc ingress in place", {}, "the previous program"});
+    } else if (!wants && there(a.device.ifindex)) {
+      plan.actions.push_back({ActionKind::detach, '-', a.device.name, "detach from the tc ingress", "handshakes that were answered with cookies a moment ago are reset", "attach"});
+      plan.attach = true;
+    }
+  }
+  for (const TcLink& link : running.tc_links)
+    if (link.info.ifindex != 0 && std::ranges::none_of(wanted, [&](const Attachment& a) { return a.device.ifindex == link.info.ifindex; }))
+      plan.actions.push_back({ActionKind::detach, '-', device_name(link.info.ifindex), "detach from the tc ingress", {}, "attach"});
+}
+
 // Only devices change: the same programs once more, as a generation of their own, so that this can be taken back too.
 void plan_same_again(Plan& plan, const Image& image, const std::vector<Attachment>& wanted, const Running& running) {
   plan.reload = true;
@@ -117,6 +137,9 @@ Plan make_plan(const Image& image, const std::map<std::string, std::string>& dig
     for (const HookImage& hook : image.hooks)
       if (!same_programs) plan.actions.push_back({ActionKind::program, runs ? '~' : '+', "program of " + hook.interface,
                               hook.raw ? "for frames without an Ethernet header, loaded and verified aside" : "loaded and verified aside", {}, "freed with its generation"});
+    for (const HookImage& hook : image.hooks)
+      if (!hook.behind.empty())
+        plan.actions.push_back({ActionKind::program, runs ? '~' : '+', "program behind " + hook.interface, "for the tc ingress, loaded and verified aside", {}, "freed with its generation"});
   }
   plan_settings(plan, wanted, running, facts);
   for (const Attachment& a : wanted) {
@@ -144,6 +167,7 @@ Plan make_plan(const Image& image, const std::map<std::string, std::string>& dig
     plan.actions.push_back({ActionKind::detach, '-', link.device, "detach", "everything passes on this device", "attach"});
     plan.attach = true;
   }
+  plan_behind(plan, image, wanted, running);
   if (runs && !plan.reload && image.hooks.empty() != current->hooks.empty()) plan.reload = true;
   if (!plan.reload && (plan.attach || !plan.settings.empty())) plan_same_again(plan, image, wanted, running);
   if (plan.actions.empty() && file_changed)

@@ -52,7 +52,7 @@ Location location_from(const json& j) {
 json to_json(const Revision& r) {
   json hooks = json::array(), sets = json::array();
   for (const HookImage& h : r.hooks)
-    hooks.push_back({{"interface", h.interface}, {"match", h.match}, {"mode", h.mode}, {"object", h.object}, {"raw", h.raw}, {"at", to_json(h.at)}});
+    hooks.push_back({{"interface", h.interface}, {"match", h.match}, {"mode", h.mode}, {"object", h.object}, {"behind", h.behind}, {"raw", h.raw}, {"at", to_json(h.at)}});
   for (const SetImage& s : r.sets)
     sets.push_back({{"name", s.name}, {"index", s.index}, {"counters", s.counters}, {"structure", s.structure}, {"elements", s.elements}, {"number", s.number}});
   json devices = json::object();
@@ -76,6 +76,7 @@ Revision revision_from(const json& j) {
     hook.match = h.at("match");
     hook.mode = h.at("mode");
     hook.object = h.at("object");
+    hook.behind = h.value("behind", "");
     hook.raw = h.value("raw", false);
     hook.at = location_from(h.at("at"));
     r.hooks.push_back(std::move(hook));
@@ -152,6 +153,7 @@ std::map<std::string, std::string> digests_of(const Image& image) {
       h.add(value);
     }
     h.add(hook.raw ? "raw" : "ethernet");
+    if (!hook.behind.empty()) h.add(hook.behind);
     out[hook_key(hook)] = hex_digest(h.state);
   }
   Hasher h;

@@ -72,6 +72,13 @@ Result<Running> observe(const Instance& instance) {
   error.clear();
   for (fs::directory_iterator it(instance.pins("links"), error), end; !error && it != end; it.increment(error)) {
     uint64_t ifindex = 0;
+    if (number_after(it->path().filename(), "tc-", ifindex)) {
+      TRY_ASSIGN(const Fd link, open_pin(it->path()));
+      TRY_ASSIGN(const LinkInfo info, link_info(link.get()));
+      running.tc_links.push_back({static_cast<uint32_t>(ifindex), info});
+      running.present = true;
+      continue;
+    }
     if (!number_after(it->path().filename(), "xdp-", ifindex)) continue;
     TRY_ASSIGN(const Fd link, open_pin(it->path()));
     RunningLink found;

@@ -36,11 +36,18 @@ struct RunningLink {
   XdpAttach mode = XdpAttach::native;
 };
 
+// A program at the tc ingress, behind XDP.
+struct TcLink {
+  uint32_t ifindex = 0;      // that it was made for
+  LinkInfo info;             // info.ifindex 0: the device is gone
+};
+
 struct Running {
   bool present = false;      // anything of this instance exists
   NodeState state;
   std::optional<Transaction> transaction;
   std::vector<RunningLink> links;
+  std::vector<TcLink> tc_links;
   std::vector<uint64_t> generations;  // that have pins
   // The generation that judges packets at this moment.
   uint64_t active(uint64_t now) const {

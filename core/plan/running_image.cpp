@@ -63,6 +63,9 @@ Result<RunningImage> running_image(const Instance& instance, const Running& runn
     for (const std::string& name : object.map_names())
       if (!used.contains(name.substr(0, BPF_OBJ_NAME_LEN - 1))) out.image.sizes[name] = 0;
     out.programs.push_back(std::move(program));
+    if (!hook.behind.empty()) {
+      TRY_ASSIGN(out.behind[i], open_pin(fmt::format("{}/hook-{}-behind", instance.generation(generation), i)));
+    }
     const Bytes core = hook.constants["core_const"];
     if (core.size() == sizeof out.core) std::memcpy(&out.core, core.data(), sizeof out.core);
     out.core.no_ethernet = 0;             // each hook says it for itself

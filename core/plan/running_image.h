@@ -17,6 +17,7 @@ struct RunningImage {
   Image image;                      // hooks with all their constants but core_const, and slots; no tables
   ps_core_const core{};             // as the programs were told
   std::vector<Fd> programs;         // by hook
+  std::map<size_t, Fd> behind;      // by hook: what stands at the tc ingress behind it
   std::map<std::string, Fd> maps;   // tables and state, live: whoever shares them must not write
 };
 

@@ -139,6 +139,8 @@ Result<std::optional<Spare>> take_spare(const Instance& instance, const SpareReq
   };
   for (const auto& [key, digest] : request.digests)
     if (key.starts_with("hook ") && changed(key)) return std::nullopt;
+  // Two links are not exchanged at one instant, and what is behind a hook is not kept.
+  if (std::ranges::any_of(request.image.hooks, [](const HookImage& hook) { return !hook.behind.empty(); })) return std::nullopt;
   TRY_ASSIGN(const bool same, twins(spare, running));
   if (!same || exists(hook_pin(spare, request.image.hooks.size()))) return std::nullopt;
 

@@ -37,6 +37,9 @@ std::string hook_pin(const Instance& instance, uint64_t generation, size_t hook)
   return fmt::format("{}/hook-{}", instance.generation(generation), hook);
 }
 
+// The program at the tc ingress behind it, where there is one.
+std::string behind_pin(const Instance& instance, uint64_t generation, size_t hook) { return hook_pin(instance, generation, hook) + "-behind"; }
+
 void remove_tree(const std::string& path) {
   std::error_code error;
   fs::remove_all(path, error);
@@ -114,6 +117,11 @@ Result<Programs> programs_of_links(const Instance& instance, Error why) {
     }
     out.wanted.push_back({{link.info.ifindex, link.device}, program->get(), attach_name(link.mode)});
     out.descriptors.push_back(std::move(*program));
+    const auto behind = std::ranges::find(running.tc_links, link.info.ifindex, [](const TcLink& l) { return l.info.ifindex; });
+    if (behind == running.tc_links.end()) continue;
+    TRY_ASSIGN(Fd tc, program_by_id(behind->info.program));
+    out.wanted.back().tc = tc.get();
+    out.descriptors.push_back(std::move(tc));
   }
   return out;
 }
@@ -129,7 +137,18 @@ Result<Programs> programs_of(const Instance& instance, uint64_t generation) {
     if (!program) return programs_of_links(instance, std::move(program).error());
     out.descriptors.push_back(std::move(*program));
   }
-  for (const Attachment& a : attachments) out.wanted.push_back({a.device, out.descriptors[a.hook].get(), a.mode});
+  std::map<size_t, int> behind;
+  for (size_t i = 0; i < revision->hooks.size(); ++i) {
+    if (revision->hooks[i].behind.empty()) continue;
+    auto program = open_pin(behind_pin(instance, generation, i));
+    if (!program) return programs_of_links(instance, std::move(program).error());
+    behind[i] = program->get();
+    out.descriptors.push_back(std::move(*program));
+  }
+  for (const Attachment& a : attachments) {
+    const auto tc = behind.find(a.hook);
+    out.wanted.push_back({a.device, out.descriptors[a.hook].get(), a.mode, tc == behind.end() ? -1 : tc->second});
+  }
   return out;
 }
 
@@ -346,7 +365,8 @@ Result<> pin_generation(const Instance& instance, const Change& change, const Ca
   if (!loaded.standing.empty()) return promote_spare(instance, change.revision.generation);
   const std::string directory = instance.generation(change.revision.generation);
   TRY(make_directories(directory));
-  for (size_t i = 0; i < loaded.hooks(); ++i) TRY(pin(loaded.program(i), fmt::format("{}/hook-{}", directory, i)));
+  for (size_t i = 0; i < loaded.hooks(); ++i) TRY(pin(loaded.program(i), hook_pin(instance, change.revision.generation, i)));
+  for (const auto& [hook, object] : loaded.behind) TRY(pin(object.program("penstock_tc"), behind_pin(instance, change.revision.generation, hook)));
   for (size_t i = 0; i < candidate.judges.hooks(); ++i) TRY(pin(candidate.judges.program(i), fmt::format("{}/judge-{}", directory, i)));
   if (loaded.hooks() == 0) return {};
   std::set<std::string> tables(std::begin(laned_maps), std::end(laned_maps));
@@ -397,18 +417,22 @@ Result<Gates> load_gates(const Programs& from, const Programs& to, uint64_t from
     TRY(gate.reuse("programs", gates.programs.get()));
     TRY(gate.reuse("journeys", journeys.get()));
     TRY(gate.load());
-    gates.wanted.push_back({devices[i].device, gate.program("penstock_gate"), devices[i].mode});
+    // What stands behind needs no gate: it does the same in all generations.  It is there before the one that needs it.
+    const Wanted *before = from.of(devices[i].device.ifindex), *after = to.of(devices[i].device.ifindex);
+    const int behind = after && after->tc >= 0 ? after->tc : before ? before->tc : -1;
+    gates.wanted.push_back({devices[i].device, gate.program("penstock_gate"), devices[i].mode, behind});
     gates.objects.push_back(std::move(gate));
   }
   return gates;
 }
 
-// The link of the only device, where both generations run on one and the same, attached as it is: to exchange its program
+// The link of the only device, where both generations run on one and the same, attached as it is and with nothing behind it: to exchange its program
 // is a switch by itself.
 Result<Fd> only_link(const Instance& instance, const Programs& before, const Programs& after) {
   if (before.wanted.size() != 1 || after.wanted.size() != 1) return Fd();
   const Wanted& wanted = after.wanted.front();
   if (before.wanted.front().device.ifindex != wanted.device.ifindex) return Fd();
+  if (before.wanted.front().tc >= 0 || wanted.tc >= 0) return Fd();
   TRY_ASSIGN(const Running running, observe(instance));
   if (running.links.size() != 1) return Fd();
   const RunningLink& link = running.links.front();
@@ -580,10 +604,10 @@ Result<std::vector<std::string>> remove_all(const Instance& instance) {
       if (auto done = detach_link(link->get()); !done) failed.diagnostics.push_back(done.error().diagnostics.front());
     }
     const std::string pin_name = it->path().filename();
-    if (device.empty() && pin_name.starts_with("xdp-")) device = Revisions(instance).device(static_cast<uint32_t>(std::strtoul(pin_name.c_str() + 4, nullptr, 10)));
+    if (device.empty()) device = Revisions(instance).device(static_cast<uint32_t>(std::strtoul(pin_name.c_str() + pin_name.find('-') + 1, nullptr, 10)));
     if (device.empty()) device = pin_name;
     if (unlink(path.c_str()) < 0) failed.diagnostics.push_back(Diagnostic{fmt::format("cannot remove {}", path)});
-    removed.push_back("detached from " + device);
+    removed.push_back((pin_name.starts_with("tc-") ? "detached from the tc ingress of " : "detached from ") + device);
     step("detached " + device);
   }
   Restored settings = restore_settings(instance, [](const Setting&) { return false; });

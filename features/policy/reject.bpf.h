@@ -2,6 +2,7 @@
 // (RFC 9293 3.10.7.1), UDP with port unreachable, all else with "administratively prohibited" (RFC 1812 5.2.7.1,
 // RFC 4443 3.1), which quote the packet.  Rare by its rate limit, so this is written for size, not for speed.
 #pragma once
+#include "bpf/answer.bpf.h"
 #include "bpf/parse.bpf.h"
 #include "features/policy/fragments.bpf.h"
 #include "features/policy/talkers.bpf.h"
@@ -30,27 +31,6 @@ struct {
 #define REJECT_ICMP 8u          // bytes of an ICMP header
 #define REJECT_CHUNK 16u
 
-// What an answer says in front of its transport header, in both families.
-struct reject_ip {
-  __u32 word[10];
-  __u32 size;      // bytes in use, 20 or 40
-  __u32 pseudo;    // sum of the addresses
-};
-
-static __always_inline __u64 reject_fold(__u64 sum)
-{
-  sum = (sum >> 32) + (sum & 0xffffffff);
-  sum = (sum >> 32) + (sum & 0xffffffff);
-  sum = (sum >> 16) + (sum & 0xffff);
-  sum = (sum >> 16) + (sum & 0xffff);
-  return (sum >> 16) + (sum & 0xffff);
-}
-
-static __always_inline __u16 reject_checksum(__u64 sum)
-{
-  return ~reject_fold(sum);
-}
-
 // Writes `size` bytes (a constant) at `offset`.  Returns 0 when done.
 static __always_inline long reject_store(struct xdp_md *ctx, __u32 offset, void *from, __u32 size)
 {
@@ -78,22 +58,12 @@ static __always_inline int reject_may_write(void)
   return 1;
 }
 
-// An address that names one host: no group, no broadcast, not "unspecified", not the sender's own loopback.
-static __always_inline int reject_one_host(const struct ps_address *a, __u32 ipv4)
-{
-  if (ipv4) {
-    const __u32 first = (__u32)a->lo >> 24;
-    return first != 0 && first != 127 && first < 224;
-  }
-  return a->hi >> 56 != 0xff && (a->hi || a->lo > 1);
-}
-
 // Is the packet one that nobody may answer?  (RFC 1122 3.2.2, RFC 4443 2.4 (e), RFC 9293 3.10.7.1)
 static __always_inline int reject_never(struct xdp_md *ctx, const struct ps_datagram *d)
 {
   const __u32 ipv4 = d->flags & PS_IPV4;
-  if (d->flags & (PS_LATER_FRAGMENT | PS_QUOTES) || !reject_one_host(&d->address[PS_SOURCE], ipv4) ||
-      !reject_one_host(&d->address[PS_DESTINATION], ipv4))
+  if (d->flags & (PS_LATER_FRAGMENT | PS_QUOTES) || !answer_one_host(&d->address[PS_SOURCE], ipv4) ||
+      !answer_one_host(&d->address[PS_DESTINATION], ipv4))
     return 1;
   if (d->protocol == IPPROTO_TCP && d->tcp_flags & 4)
     return 1;
@@ -105,50 +75,24 @@ static __always_inline int reject_never(struct xdp_md *ctx, const struct ps_data
   return !to || *to & 1;
 }
 
-// Fills in the answer's IP header: back to the packet's source, from its destination or, of an ICMP error, the node.
-static __always_inline void reject_header(const struct ps_datagram *d, struct reject_ip *ip, __u32 protocol, __u32 payload)
+// The answer's IP header: from the packet's destination or, of an ICMP error, from the node, as internetwork control.
+static __always_inline void reject_header(const struct ps_datagram *d, struct answer_ip *ip, __u32 protocol, __u32 payload)
 {
-  const int error = protocol != IPPROTO_TCP;
-  __builtin_memset(ip, 0, sizeof *ip);
-  if (d->flags & PS_IPV4) {
-    const __u32 from = error && reject_const.v4 ? reject_const.v4 : (__u32)d->address[PS_DESTINATION].lo;
-    ip->size = 20;
-    ip->word[0] = bpf_htonl(0x45000000u | (error ? 0xc0u << 16 : 0) | (20 + payload));  // internetwork control
-    ip->word[1] = bpf_htonl(0x4000);                                                      // don't fragment
-    ip->word[2] = bpf_htonl(64u << 24 | protocol << 16);
-    ip->word[3] = bpf_htonl(from);
-    ip->word[4] = bpf_htonl((__u32)d->address[PS_SOURCE].lo);
-    __u64 sum = 0;
-    for (int i = 0; i < 5; i++)
-      sum += ip->word[i];
-    ip->word[2] |= (__u32)bpf_htonl(bpf_ntohs(reject_checksum(sum)));
-    ip->pseudo = reject_fold((__u64)ip->word[3] + ip->word[4]);
+  struct ps_address own = d->address[PS_DESTINATION];
+  if (protocol == IPPROTO_TCP) {
+    answer_header(d, ip, protocol, payload, 0, own);
     return;
   }
-  const struct ps_address *own = &d->address[PS_DESTINATION], *to = &d->address[PS_SOURCE];
-  __u64 hi = own->hi, lo = own->lo;
-  if (error && (reject_const.v6.hi || reject_const.v6.lo)) {
-    hi = reject_const.v6.hi;
-    lo = reject_const.v6.lo;
+  if (d->flags & PS_IPV4 && reject_const.v4) {
+    own.lo = reject_const.v4;
+  } else if (!(d->flags & PS_IPV4) && (reject_const.v6.hi || reject_const.v6.lo)) {
+    own.hi = reject_const.v6.hi;
+    own.lo = reject_const.v6.lo;
   }
-  ip->size = 40;
-  ip->word[0] = bpf_htonl(6u << 28);
-  ip->word[1] = bpf_htonl(payload << 16 | protocol << 8 | 64);
-  ip->word[2] = bpf_htonl(hi >> 32);
-  ip->word[3] = bpf_htonl(hi);
-  ip->word[4] = bpf_htonl(lo >> 32);
-  ip->word[5] = bpf_htonl(lo);
-  ip->word[6] = bpf_htonl(to->hi >> 32);
-  ip->word[7] = bpf_htonl(to->hi);
-  ip->word[8] = bpf_htonl(to->lo >> 32);
-  ip->word[9] = bpf_htonl(to->lo);
-  __u64 sum = 0;
-  for (int i = 2; i < 10; i++)
-    sum += ip->word[i];
-  ip->pseudo = reject_fold(sum);
+  answer_header(d, ip, protocol, payload, 0xc0, own);
 }
 
-static __always_inline long reject_store_header(struct xdp_md *ctx, __u32 at, struct reject_ip *ip)
+static __always_inline long reject_store_header(struct xdp_md *ctx, __u32 at, struct answer_ip *ip)
 {
   return ip->size == 20 ? reject_store(ctx, at, ip->word, 20) : reject_store(ctx, at, ip->word, 40);
 }
@@ -202,7 +146,7 @@ __noinline int reject_reset(struct xdp_md *ctx)
 {
   const struct ps_packet *p = packet_scratch();
   struct reject_link link;
-  struct reject_ip ip;
+  struct answer_ip ip;
   if (!policy_const.rejects || !p)
     return -1;
   const struct ps_datagram *d = &p->outer;
@@ -226,7 +170,7 @@ __noinline int reject_reset(struct xdp_md *ctx)
   __u64 sum = (__u64)ip.pseudo + bpf_htonl(IPPROTO_TCP) + bpf_htonl(sizeof tcp);
   for (int i = 0; i < 5; i++)
     sum += tcp[i];
-  tcp[4] = bpf_htonl((__u32)bpf_ntohs(reject_checksum(sum)) << 16);
+  tcp[4] = bpf_htonl((__u32)bpf_ntohs(answer_checksum(sum)) << 16);
   const __u32 at = d->network;
   if (reject_cut(ctx, at + ip.size + sizeof tcp) || reject_store_link(ctx, p, &link) || reject_store_header(ctx, at, &ip))
     return -1;
@@ -285,7 +229,7 @@ __noinline int reject_error(struct xdp_md *ctx)
 {
   const struct ps_packet *p = packet_scratch();
   struct reject_link link;
-  struct reject_ip ip;
+  struct answer_ip ip;
   if (!policy_const.rejects || !p)
     return -1;
   const struct ps_datagram *d = &p->outer;
@@ -301,7 +245,7 @@ __noinline int reject_error(struct xdp_md *ctx)
   __u64 sum = reject_sum(ctx, d->network, quote) + bpf_htons(type << 8 | code);
   if (!ipv4)
     sum += (__u64)ip.pseudo + bpf_htonl(IPPROTO_ICMPV6) + bpf_htonl(REJECT_ICMP + quote);
-  __u32 icmp[2] = {bpf_htonl(type << 24 | code << 16 | bpf_ntohs(reject_checksum(sum))), 0};
+  __u32 icmp[2] = {bpf_htonl(type << 24 | code << 16 | bpf_ntohs(answer_checksum(sum))), 0};
   if (bpf_xdp_adjust_head(ctx, -(int)front) || reject_store_link(ctx, p, &link) || reject_store_header(ctx, d->network, &ip))
     return -1;
   return reject_store(ctx, d->network + ip.size, icmp, sizeof icmp);

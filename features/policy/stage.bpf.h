@@ -2,6 +2,7 @@
 #pragma once
 #include "bpf/loop.bpf.h"
 #include "bpf/parse.bpf.h"
+#include "bpf/sockets.bpf.h"
 #include "features/policy/classifier.bpf.h"
 #include "features/policy/extra.bpf.h"
 #include "features/policy/fragments.bpf.h"
@@ -73,23 +74,7 @@ static __noinline int policy_find_socket(struct xdp_md *ctx)
   if (!(d->flags & PS_PORTS))
     return 0;
   struct bpf_sock_tuple tuple = {};
-  __u32 size;
-  if (d->flags & PS_IPV4) {
-    tuple.ipv4.saddr = bpf_htonl(d->address[PS_SOURCE].lo);
-    tuple.ipv4.daddr = bpf_htonl(d->address[PS_DESTINATION].lo);
-    tuple.ipv4.sport = bpf_htons(d->port[PS_SOURCE]);
-    tuple.ipv4.dport = bpf_htons(d->port[PS_DESTINATION]);
-    size = sizeof tuple.ipv4;
-  } else {
-    __be64 *source = (__be64 *)tuple.ipv6.saddr, *destination = (__be64 *)tuple.ipv6.daddr;
-    source[0] = bpf_cpu_to_be64(d->address[PS_SOURCE].hi);
-    source[1] = bpf_cpu_to_be64(d->address[PS_SOURCE].lo);
-    destination[0] = bpf_cpu_to_be64(d->address[PS_DESTINATION].hi);
-    destination[1] = bpf_cpu_to_be64(d->address[PS_DESTINATION].lo);
-    tuple.ipv6.sport = bpf_htons(d->port[PS_SOURCE]);
-    tuple.ipv6.dport = bpf_htons(d->port[PS_DESTINATION]);
-    size = sizeof tuple.ipv6;
-  }
+  const __u32 size = socket_tuple(d, &tuple);
   int owned = 0;
   if (d->protocol == IPPROTO_TCP) {
     struct bpf_sock *sock = bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);

@@ -51,6 +51,7 @@ class Datapath {
 
   Result<uint32_t> verified_instructions() const;  // as the kernel counted them
   int program() const { return loaded_.program(0); }
+  int behind() const { return loaded_.tc(0); }  // at the tc ingress; -1: none
   int map(const std::string& name) const { return loaded_.map(name); }
   const std::vector<Slot>& slots() const { return slots_; }
 
