@@ -4,10 +4,12 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 
 #include "bpf/hook.h"
 #include "core/kernel/objects.h"
+#include "features/limits/compile.h"
 #include "features/policy/compile.h"
 #include "features/policy/rule_text.h"
 #include "features/sets/compile.h"
@@ -36,6 +38,11 @@ std::string count_text(size_t number) {
   std::string digits = std::to_string(number);
   for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<size_t>(at), ",");
   return digits;
+}
+
+std::string limit_text_of(const Rule& rule) {
+  const Limit* limit = rule.extensions.get<Limit>();
+  return limit ? "; limit " + limit_text(*limit) : std::string();
 }
 
 // What the plan compares, part by part.
@@ -67,7 +74,7 @@ std::map<std::string, Part> parts_of(const Config& config) {
                                  fmt::format("{} rule{}, default {}{}", p.rules.size(), p.rules.size() == 1 ? "" : "s", action_text(p.default_action), p.mode == Mode::audit ? ", audit" : "")};
     for (const Rule& r : p.rules)
       parts[fmt::format("rule {}/{}", p.name, r.name)] = {
-          digest(rule_text(r)), r.at, action_text(r.action)};
+          digest(rule_text(r) + limit_text_of(r)), r.at, action_text(r.action)};
   }
   return parts;
 }
@@ -103,13 +110,31 @@ Result<Image> compile(const Config& config, const Known& known) {
     registry.named(s.name);
     if (s.counters) registry.count_hits(s.name);
   }
-  TRY_ASSIGN(PolicyTables policies, compile_policies(config.policies, interfaces, known.rule_entries, registry, slots));
+  LimitTable limits(known.limits, known.sets.lanes);
+  const LimitOf limit_of = [&](const Rule& rule, uint32_t over, uint32_t banned, uint32_t id) {
+    return limits.add(*rule.extensions.get<Limit>(), rule.action == Action::accept, over, banned, id);
+  };
+  TRY_ASSIGN(PolicyTables policies, compile_policies(config.policies, interfaces, known.rule_entries, registry, slots, limit_of));
+  std::map<std::string, ps_wireguard_const> guards;   // by interface
+  for (const Interface& i : config.interfaces)
+    if (const auto* guard = i.extensions.get<WireGuard>())
+      guards[i.name] = compile_wireguard(*guard, i.name, slots, [&](const Rate& rate, uint32_t slot) {
+        Limit limit;
+        limit.rate = rate;
+        limit.burst = default_burst(rate);
+        return limits.add(limit, false, slot, slot, slot);
+      });
+  limits.place();
   TRY_ASSIGN(CompiledSets sets, compile_sets(registry.used(), config.sets, known.sets));
   image.sizes = std::move(sets.sizes);
   image.sizes.merge(policies.sizes);
   image.sizes.merge(syn_proxy_sizes(std::ranges::any_of(config.interfaces, [](const Interface& i) { return i.extensions.get<SynProxy>() != nullptr; })));
   image.tables = std::move(policies.tables);
   image.structures = std::move(policies.structures);
+  std::vector<ps_limit> limit_table = limits.limits();
+  if (limit_table.empty()) limit_table.emplace_back();  // a map has at least one entry
+  image.tables.push_back({"limits", sizeof(ps_limit), bytes_of(limit_table), {}});
+  image.sizes["limit_lines"] = limits.lines();
   for (TableImage& table : sets.tables) image.tables.push_back(std::move(table));
   image.sets = std::move(sets.sets);
   for (size_t i = 0; i < config.interfaces.size(); ++i) {
@@ -129,14 +154,14 @@ Result<Image> compile(const Config& config, const Known& known) {
     hook.constants["hook_const"] = bytes_of(constants);
     hook.constants["policy_const"] = bytes_of(policies.hooks[i]);
     hook.constants["set_const"] = bytes_of(sets.constants);
+    hook.constants["limit_const"] = bytes_of(ps_limit_const{limits.flags()});
     if (const auto own = known.addresses.find(interface.name); policies.hooks[i].rejects && own != known.addresses.end())
       hook.constants["reject_const"] = bytes_of(reject_constants(own->second));
+    if (const auto guard = guards.find(interface.name); guard != guards.end()) hook.constants["wireguard_const"] = bytes_of(guard->second);
     if (const auto* proxy = interface.extensions.get<SynProxy>()) {
       const auto mtu = known.mtu.find(interface.name);
       compile_syn_proxy(*proxy, known.tcp, mtu == known.mtu.end() ? 1500 : mtu->second, slots, hook);
     }
-    if (const auto* guard = interface.extensions.get<WireGuard>())
-      hook.constants["wireguard_const"] = bytes_of(compile_wireguard(*guard, interface.name, slots));
     image.hooks.push_back(std::move(hook));
   }
   for (uint32_t i = 0; i < registry.used().size(); ++i)

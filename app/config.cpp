@@ -5,6 +5,7 @@
 #include <map>
 
 #include "app/features.h"
+#include "app/limits.h"
 #include "core/config/reader.h"
 
 namespace penstock {
@@ -42,6 +43,7 @@ Result<Config> load_config_text(const std::string& path, std::string text, const
   TRY(decoder.finish());
   TRY(resolve_port_sets(document, config));
   config.warnings = decoder.take_warnings();
+  TRY(verify_limits(document, config));
   config.text = document.text();
   return config;
 }

@@ -50,6 +50,15 @@ void check_kernel(Checks& out) {
                  "rules in a classifier (`penstock status` names it) are not limited by this; 6.9 or later lifts it"});
 }
 
+// What limits lose where programs have no compare-and-swap.
+void check_limits(Checks& out) {
+  const auto level = kernel_level();
+  if (!level || *level != Level::basic) return;
+  out.push_back({Health::warn, "limits",
+                 "this kernel gives programs no compare-and-swap: rates are kept, but on several CPUs at once each can exceed a burst by one packet, and a ban or a bucket that two of them make at the same moment can get lost, until the next packet makes it again",
+                 "5.12 or later counts exactly"});
+}
+
 void check_btf(Checks& out) {
   if (std::ifstream("/sys/kernel/btf/vmlinux").good())
     out.push_back({Health::ok, "btf", "/sys/kernel/btf/vmlinux"});
@@ -220,6 +229,7 @@ const char* health_name(Health health) { return health == Health::ok ? "ok" : he
 std::vector<Check> doctor(const std::vector<std::string>& devices) {
   Checks out;
   check_kernel(out);
+  check_limits(out);
   check_btf(out);
   check_bpffs(out);
   check_capabilities(out);

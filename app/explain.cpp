@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "app/compile.h"
+#include "app/limits.h"
 #include "app/prepare.h"
 #include "features/policy/explain.h"
 #include "features/sets/explain.h"
@@ -52,6 +53,7 @@ Result<Explanation> Explainer::explain(size_t hook, std::span<const uint8_t> pac
   const std::vector<Teller> tellers = {
       tell_sets({&config_.sets, &image_.sets, [this](uint32_t index) { return list(index); }, config_.text}),
       tell_policies(policies, image_.slots),
+      tell_limits(limit_by_id(config_, image_.slots)),
   };
   if (trace.packet.outer.flags & (PS_IPV4 | PS_IPV6) && trace.events > 0) out.steps.push_back({"parse", packet_text(trace.packet)});
   bool told = false;  // by a rule: its exit says nothing new

@@ -13,6 +13,7 @@
 
 #include "core/config/reader.h"
 #include "core/kernel/route.h"
+#include "features/limits/state.h"
 #include "features/policy/talkers.h"
 #include "features/sets/elements.h"
 #include "features/syn_proxy/config.h"
@@ -138,6 +139,7 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   // Confirmed, then cut off: the next command finishes it, and it is what runs already.
   if (out.running.transaction && out.running.transaction->confirmed()) out.running.state.generation = out.running.transaction->to;
   TRY_ASSIGN(known.sets, read_known_sets(instance, out.running, out.config.sets));
+  TRY_ASSIGN(known.limits, read_known_limits(instance, out.running.state.generation));
   TRY_ASSIGN(out.change.image, compile(out.config, known));
   if (out.running.state.generation != 0)
     if (auto current = revisions.read(out.running.state.generation)) out.current = std::move(*current);
@@ -212,6 +214,10 @@ Result<Loaded> load_candidate(const Instance& instance, const Prepared& prepared
     for (const Slot& slot : Revisions(instance).known_slots()) known.insert(slot.number);
     TRY(forget_talkers(talkers->second.get(), known));
   }
+  if (const auto lines = shared.find("limit_lines"); lines != shared.end()) {
+    TRY_ASSIGN(const bool same, can_share_limits(lines->second.get()));
+    if (!same) shared.erase(lines);
+  }
   LoadOptions options;
   if (prepared.current) {
     for (const TableImage& table : prepared.change.image.tables) {
@@ -223,6 +229,7 @@ Result<Loaded> load_candidate(const Instance& instance, const Prepared& prepared
   }
   for (const auto& [name, map] : shared) options.shared[name] = map.get();
   TRY_ASSIGN(Loaded loaded, load_image(prepared.change.image, options));  // libbpf keeps duplicates of shared descriptors
+  TRY(take_over_limits(instance, prepared.change.image, from, loaded));
   TRY(restore_elements(instance, prepared.change.image, prepared.change.revision.generation, loaded));
   TRY(start_syn_proxy(loaded.map("syn_proxy")));
   return loaded;

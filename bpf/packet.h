@@ -57,6 +57,7 @@ struct ps_packet {
   __u8 vlans;                   // 0, 1 or 2 tags
   __u8 socket;                  // enum ps_socket_memo
   __u16 vlan[2];                // tag control information, outer first, host order; valid below `vlans`
+  __u32 limited;                // what a match of a rule with a limit is counted in: ps_rule.slot
   __u32 extensions;             // how many extension headers were walked; in memory, where the verifier keeps no count
   struct ps_set_memo sets[2];   // by enum ps_side
   struct ps_datagram quoted;    // with core_const.quotes and PS_QUOTES: what the ICMP error is about, as it was sent.

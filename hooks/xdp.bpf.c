@@ -1,6 +1,7 @@
 // The ingress of an interface: the order of stages and nothing else.
 #include "bpf/quote.bpf.h"
 #include "features/sets/contains.bpf.h"
+#include "features/limits/limit.bpf.h"
 #include "features/policy/stage.bpf.h"
 #include "features/wireguard/stage.bpf.h"
 #include "features/syn_proxy/stage.bpf.h"

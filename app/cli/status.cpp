@@ -5,7 +5,9 @@
 #include <nlohmann/json.hpp>
 
 #include "app/cli/change.h"
+#include "app/limits.h"
 #include "core/plan/totals.h"
+#include "features/limits/bans.h"
 #include "features/syn_proxy/state.h"
 
 namespace penstock {
@@ -62,6 +64,28 @@ Json describe_syn_proxies(const Output& out, const Instance& instance, const Rev
   }
   if (!text.empty()) out.print("\nsyn proxies\n" + text);
   return all;
+}
+
+// What the limits of the generation counted, and how full they are.
+struct Limits {
+  Json json = Json::array();
+  std::string text;
+};
+Result<Limits> describe_limits(const Instance& instance, uint64_t generation, const Revision& revision) {
+  Limits out;
+  TRY_ASSIGN(const LiveLimits live, LiveLimits::open(instance, generation));
+  for (const RuleLimit& rule : rule_limits(live, revision.slots)) {
+    const LimitUse use = use_of(live, rule.limit);
+    const uint32_t entries = rule.limit.flags & (PS_LIMIT_SOURCE | PS_LIMIT_DESTINATION) ? rule.limit.bucket_lines * 2 : 1;
+    out.json.push_back({{"rule", rule.name}, {"entries", entries}, {"active", use.active}, {"evicted", use.counts.evicted}, {"banned", use.banned}, {"bans_imposed", use.counts.banned},
+                        {"insert_failures", {{"ENOSPC", {{"buckets", use.counts.shared}, {"bans", use.counts.refused}}}}}});
+    out.text += fmt::format("  {:<28} {:>9} of {:>9} active, {} made room", rule.name, count_text(use.active), count_text(entries), count_text(use.counts.evicted));
+    if (use.counts.shared) out.text += fmt::format(", {} packets found no bucket of their own (ENOSPC)", count_text(use.counts.shared));
+    if (rule.limit.ban_lines) out.text += fmt::format("; {} banned now, {} bans imposed", count_text(use.banned), count_text(use.counts.banned));
+    if (use.counts.refused) out.text += fmt::format(", {} refused (ENOSPC)", count_text(use.counts.refused));
+    out.text += '\n';
+  }
+  return out;
 }
 
 std::string owner(const Slot& slot) {
@@ -125,6 +149,7 @@ int run(const Invocation& in) {
   json["policies"] = Json::array();
   json["sets"] = Json::array();
   json["syn_proxies"] = Json::array();
+  json["limits"] = Json::array();
   if (revision) {
     auto counters = read_counters(*instance, active, revision->slots);
     if (!counters) return in.out.fail(counters.error());
@@ -152,6 +177,10 @@ int run(const Invocation& in) {
       sets += fmt::format("  {:<12} {:>12} {:<8}  {}\n", set.name, count_text(set.elements), set.elements == 1 ? "element" : "elements", set.structure);
     }
     if (!sets.empty()) in.out.print("\nsets\n" + sets);
+    auto limits = describe_limits(*instance, active, *revision);
+    if (!limits) return in.out.fail(limits.error());
+    json["limits"] = std::move(limits->json);
+    if (!limits->text.empty()) in.out.print("\nlimits\n" + limits->text);
   }
   in.out.json(json);
   return 0;

@@ -28,6 +28,9 @@ constexpr uint32_t first_counter_slots = 4096;
 // map until it has to grow, and then its sums are carried over.
 constexpr const char* laned_maps[] = {"counters", "set_hits"};
 
+// State in lines of its own, which a later generation may need more of: it shares the map of the one before unless that is too small.
+constexpr const char* grown_maps[] = {"limit_lines"};
+
 std::string hook_pin(const Instance& instance, uint64_t generation, size_t hook) {
   return fmt::format("{}/hook-{}", instance.generation(generation), hook);
 }
@@ -318,6 +321,14 @@ Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Im
       if (info.max_entries == wanted->second) out["set_hits"] = std::move(*hits);
     }
   }
+  for (const char* name : grown_maps) {
+    const auto wanted = image.sizes.find(name);
+    if (from == 0 || wanted == image.sizes.end() || wanted->second == 0) continue;
+    if (auto map = open_pin(instance.generation(from) + "/" + name)) {
+      TRY_ASSIGN(const bpf_map_info info, map_info(map->get()));
+      if (info.max_entries == wanted->second) out[name] = std::move(*map);
+    }
+  }
   std::error_code error;
   for (fs::directory_iterator it(instance.pins("shared"), error), end; !error && it != end; it.increment(error)) {
     TRY_ASSIGN(Fd map, open_pin(it->path()));
@@ -345,6 +356,7 @@ Result<> pin_generation(const Instance& instance, const Change& change, const Lo
   for (const auto& [hook, object] : loaded.behind) TRY(pin(object.program("penstock_tc"), behind_pin(instance, change.revision.generation, hook)));
   if (loaded.objects.empty()) return {};
   std::set<std::string> tables(std::begin(laned_maps), std::end(laned_maps));
+  tables.insert(std::begin(grown_maps), std::end(grown_maps));
   for (const TableImage& table : change.image.tables) tables.insert(table.map);
   TRY(make_directories(instance.pins("shared")));
   for (const auto& [name, map] : loaded.objects.front().maps()) {

@@ -7,7 +7,7 @@
 #include "bpf/state.bpf.h"
 #include "features/policy/extra.bpf.h"
 // May a search begin behind an earlier match?
-#define CLASS_GOES_ON (policy_const.then & PS_THEN_GO_ON || core_const.trace >= PS_TRACE_EVENTS)
+#define CLASS_GOES_ON (policy_const.then & PS_THEN_PERHAPS_ON || core_const.trace >= PS_TRACE_EVENTS)
 #else
 #define CLASS_GOES_ON 1
 #endif

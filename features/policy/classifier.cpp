@@ -112,7 +112,7 @@ bool make_entries(std::span<const ClassifierRule> rules, std::vector<Entry>& ent
     std::string asked(reinterpret_cast<const char*>(&entry.line), sizeof entry.line);
     const auto alike = seen.find(asked);
     if (alike != seen.end() && alike->second++ >= most_alike) continue;
-    if (alike == seen.end() && !(rule.then & PS_THEN_GO_ON)) seen.emplace(std::move(asked), 1);
+    if (alike == seen.end() && !(rule.then & PS_THEN_PERHAPS_ON)) seen.emplace(std::move(asked), 1);
     entry.line.flags |= static_cast<__u8>(rule.then);
     entry.line.position = static_cast<__u32>(position);
     entry.line.slot = rule.slot;

@@ -92,7 +92,7 @@ struct ps_class_entry {
 enum ps_class_entry_flags {
   PS_CLASS_PROTO = 1 << 0,
   PS_CLASS_RESIDUAL = 1 << 1,     // these entries of `policy_rules` must have a match, too
-                                  // from bit 4 on: enum ps_then
+                                  // from bit 3 on: enum ps_then
 };
 // How often one packet may be looked up again, behind entries that let it go on.
 #define CLASS_TURNS 512

@@ -53,6 +53,7 @@ struct Surroundings {
   const InterfaceNumbers& interfaces;  // that the policy is attached to
   SlotTable& slots;
   Tables& tables;
+  const LimitOf& limit_of;
   std::vector<Outcome> outcomes{};     // of each rule
 };
 
@@ -65,12 +66,22 @@ Outcome outcome_of(const Rule& rule, const Policy& policy, const Surroundings& a
   Outcome out;
   const ps_verdict v = rule.audit ? PS_AUDIT : verdict(rule.action, policy.mode);
   const auto slot = [&](ps_verdict what, ps_reason reason) { return policy_slot(policy, rule.name, what, reason, rule.at, around.slots); };
-  out.verdict = static_cast<uint8_t>(v);
-  out.slot = slot(v, PS_REASON_RULE);
-  if (v == PS_TX) {
+  // ps_rule.slot of a match for this reason.
+  const auto match = [&](ps_reason reason) {
+    const uint32_t number = slot(v, reason);
+    if (v != PS_TX) return number;
     std::vector<ps_reject>& rejects = around.tables.rejects;
-    rejects.push_back({out.slot, slot(PS_DROP, PS_REASON_UNANSWERED), slot(PS_DROP, PS_REASON_REJECT_LIMITED), 0});
-    out.slot = static_cast<uint32_t>(rejects.size() - 1);
+    rejects.push_back({number, slot(PS_DROP, PS_REASON_UNANSWERED), slot(PS_DROP, PS_REASON_REJECT_LIMITED), 0});
+    return static_cast<uint32_t>(rejects.size() - 1);
+  };
+  out.verdict = static_cast<uint8_t>(v);
+  if (rule.limited) {
+    const ps_reason over = v == PS_PASS ? PS_REASON_RULE : PS_REASON_RATE_LIMITED;
+    const uint32_t first = match(over), banned = v == PS_PASS ? first : match(PS_REASON_BANNED);
+    out.slot = around.limit_of(rule, first, banned, slot(v, over));
+    out.then |= PS_THEN_LIMITED;
+  } else {
+    out.slot = match(PS_REASON_RULE);
   }
   if (rule.audit || rule.action == Action::continue_) out.then |= PS_THEN_GO_ON;
   if (rule.count == CountPer::source) out.then |= PS_THEN_COUNT_SOURCE;
@@ -96,8 +107,7 @@ std::optional<std::vector<ClassifierRule>> entries_of(const Policy& policy, size
 constexpr size_t classified_going_on_max = CLASS_TURNS;
 
 bool goes_on_often(const Policy& policy) {
-  const auto goes_on = [](const Rule& rule) { return rule.audit || rule.action == Action::continue_; };
-  return std::ranges::count_if(policy.rules, goes_on) > static_cast<std::ptrdiff_t>(classified_going_on_max);
+  return std::ranges::count_if(policy.rules, perhaps_goes_on) > static_cast<std::ptrdiff_t>(classified_going_on_max);
 }
 
 // Does a rule ask for a set that counts hits?
@@ -200,7 +210,7 @@ TableImage table(std::string map, std::vector<T> entries, std::string structure)
 }  // namespace
 
 Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const std::vector<std::string>& interfaces,
-                                      size_t max_entries, SetRegistry& sets, SlotTable& slots) {
+                                      size_t max_entries, SetRegistry& sets, SlotTable& slots, const LimitOf& limit_of) {
   Tables tables;
   PolicyTables out;
   std::vector<Compiled> compiled;
@@ -215,7 +225,7 @@ Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const
       }
       attached.emplace_back(attach.interface, static_cast<uint32_t>(at - interfaces.begin()));
     }
-    TRY_ASSIGN(const Compiled entry, compile_policy(policy, max_entries, sets, {attached, slots, tables}));
+    TRY_ASSIGN(const Compiled entry, compile_policy(policy, max_entries, sets, {attached, slots, tables, limit_of}));
     compiled.push_back(entry);
     out.structures[policy.name] = entry.structure;
   }

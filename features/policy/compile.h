@@ -1,5 +1,6 @@
 // Policies -> the tables of features/policy/tables.h.  Pure.
 #pragma once
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -13,6 +14,10 @@
 
 namespace penstock {
 
+// Of a rule with `limit` (Rule::limited): what its entries say in the place of a slot, an index in map `limits`.  `over` is what a match
+// is counted in, `banned` the same for the packets of a banned address, as ps_rule.slot says; `id` names the rule.
+using LimitOf = std::function<uint32_t(const Rule& rule, uint32_t over, uint32_t banned, uint32_t id)>;
+
 struct PolicyTables {
   std::vector<TableImage> tables;     // policy_rules, policy_extras, policy_rejects, classifiers, classifier_lines
   std::map<std::string, std::string> structures;  // by policy: what its rules became
@@ -24,6 +29,6 @@ struct PolicyTables {
 // instruction level that will be loaded, for policies that are walked entry by entry.  Errors: one of those with more,
 // an interface with more than PS_POLICIES_MAX policies; both point at the file.
 Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const std::vector<std::string>& interfaces,
-                                      size_t max_entries, SetRegistry& sets, SlotTable& slots);
+                                      size_t max_entries, SetRegistry& sets, SlotTable& slots, const LimitOf& limit_of);
 
 }  // namespace penstock

@@ -70,7 +70,7 @@ Keys<Rule> rule_keys(const std::vector<Extension>& extensions) {
       .optional("count", one_of<CountPer>({{CountPer::source, {"per source", "by source address"}}, {CountPer::destination, {"per destination", "by destination address"}}}),
                 &Rule::count, {"Count also by address; `penstock top RULE` lists the heaviest.  All such rules share 65,536 counters: where they do not suffice, the address not seen for longest makes room.", "per source"})
       .extend(extensions, &Rule::extensions)
-      .unbuilt({"limit", "mark", "set-mark", "state", "mirror", "sample", "ban", "time", "syn-proxy", "log"})
+      .unbuilt({"mark", "set-mark", "state", "mirror", "sample", "ban", "time", "syn-proxy", "log"})
       .check(check_rule);
 }
 

@@ -98,8 +98,12 @@ struct Rule {
   bool audit = false;             // count what it would do, and go on
   CountPer count = CountPer::none;
   Action action = Action::accept;
+  bool limited = false;           // `limit` is among the extensions: some of the packets that it would match go on behind it
   Extensions extensions;          // what other features' keys say of this rule, by type
 };
+
+// May a packet that matches all that the rule says go on with the next?
+inline bool perhaps_goes_on(const Rule& rule) { return rule.audit || rule.limited || rule.action == Action::continue_; }
 
 struct Attach {
   std::string interface;          // the file's name of it; the hook is its ingress

@@ -59,7 +59,7 @@ class Shapes {
     s.rule = &rule;
     s.protocol = rule.proto ? *rule.proto : -1;
     s.ported = rule.socket || !rule.flags.any() || !rule.from_port.any() || !rule.to_port.any();
-    s.decides = !rule.audit && rule.action != Action::continue_;
+    s.decides = !perhaps_goes_on(rule);
     s.side[0] = addresses(rule.from);
     s.side[1] = addresses(rule.to);
     s.port[0] = ports(rule.from_port);
@@ -81,7 +81,7 @@ class Shapes {
     rest.from = rest.to = {};
     rest.from_port = rest.to_port = {};
     rest.proto = {};
-    rest.audit = false;
+    rest.audit = rest.limited = false;
     rest.action = Action::accept;
     static const std::string nothing = rule_text(Rule{});
     std::string text = rule_text(rest);

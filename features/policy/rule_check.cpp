@@ -71,6 +71,7 @@ bool check_audit(Decoder& d, const Node& node, const Rule& rule) {
 }  // namespace
 
 bool check_rule(Decoder& d, const Node& node, Rule& rule) {
+  rule.limited = &key_node(node, "limit") != &node;
   bool good = check_flags(d, node, rule);
   good = check_icmp(d, node, rule) && good;
   good = good && check_ports(d, node, rule);  // the protocol may be wrong already

@@ -13,7 +13,7 @@
 #ifdef PS_LEVEL_may_goto
 #define POLICY_BLOCK PS_RULES_MAX_may_goto
 #else
-#define POLICY_BLOCK 64
+#define POLICY_BLOCK 32
 #endif
 #define POLICY_BLOCKS (PS_RULES_MAX / POLICY_BLOCK)
 
@@ -28,6 +28,22 @@ struct {
 // From the stage of sets: is the address of `side` in set `set`?  In place, or as a function of its own.
 static int set_holds(const struct ps_packet *p, __u32 set, __u32 side);
 int set_contains(__u32 set, __u32 side);
+
+// From the stage of limits: ps_rule.slot of the match of a rule with limit `index`, or PS_NO_SLOT where it does not match.
+__u32 limit_slot(__u32 index);
+
+// All else of an entry matches: does the rule, and what is it counted in?  Leaves the latter in p->limited.
+static __always_inline int policy_limit(struct ps_packet *p, __u32 slot, __u32 then)
+{
+  if (!(policy_const.then & PS_THEN_LIMITED && then & PS_THEN_LIMITED))
+    return 1;
+  p->limited = limit_slot(slot);
+  return p->limited != PS_NO_SLOT;
+}
+static __always_inline __u32 policy_slot(const struct ps_packet *p, __u32 slot, __u32 then)
+{
+  return policy_const.then & PS_THEN_LIMITED && then & PS_THEN_LIMITED ? p->limited : slot;
+}
 
 // Is the address of `side` in the set, or not in it if `negated`?  The first 64 sets are asked once a packet.
 static __always_inline int policy_in_set(struct ps_packet *p, __u32 set, __u32 side, __u32 negated, int in_place)
@@ -156,9 +172,11 @@ __noinline __u64 policy_walk(struct xdp_md *ctx, __u32 at, __u32 end)
       continue;
     }
     const __u32 then = rule->then;
-    if (!(policy_const.then & PS_THEN_GO_ON && then & PS_THEN_GO_ON))
+    const int matched = policy_limit(p, rule->slot, then);
+    if (matched && !(policy_const.then & PS_THEN_GO_ON && then & PS_THEN_GO_ON))
       return POLICY_MATCHED | at;
-    policy_pass(rule->slot, then, at);
+    if (matched)
+      policy_pass(policy_slot(p, rule->slot, then), then, at);
     at += then >> 8;
   }
 out:
@@ -202,17 +220,21 @@ static __always_inline const struct ps_rule *policy_walk_short(struct xdp_md *ct
     asm volatile("" : "+r"(rule));  // clang must not take the zeros of the object for the entry
     if (!policy_matches(ctx, p, rule, 1))
       continue;
-    if (rule->verdict != PS_RULE_SKIP) {
-      policy_trace(at, rule->slot, rule->verdict);
+    if (rule->verdict == PS_RULE_SKIP) {
+      least = at + 1 + rule->slot;
+      continue;
+    }
+    if (policy_limit(p, rule->slot, rule->then)) {
+      policy_trace(at, policy_slot(p, rule->slot, rule->then), rule->verdict);
       return rule;
     }
-    least = at + 1 + rule->slot;
+    least = at + 1 + (rule->then >> 8);
   }
   return NULL;
 }
 
 // The entry of any list that matched.  Returns 1 when the list was too long to be walked.
-static __always_inline int policy_walk_long(struct xdp_md *ctx, __u32 number, const struct ps_rule **matched)
+static __always_inline int policy_walk_long(struct xdp_md *ctx, const struct ps_packet *p, __u32 number, const struct ps_rule **matched)
 {
   const volatile struct ps_policy *policy = &policy_const.policy[number];
   const __u32 end = policy->first_rule + policy->rules;
@@ -223,7 +245,7 @@ static __always_inline int policy_walk_long(struct xdp_md *ctx, __u32 number, co
   const __u32 index = at;
   *matched = bpf_map_lookup_elem(&policy_rules, &index);
   if (*matched)
-    policy_trace(index, (*matched)->slot, (*matched)->verdict);
+    policy_trace(index, policy_slot(p, (*matched)->slot, (*matched)->then), (*matched)->verdict);
   return !*matched;
 }
 
@@ -231,13 +253,20 @@ static __always_inline int policy_walk_long(struct xdp_md *ctx, __u32 number, co
 // the packet goes on.
 __noinline __u32 policy_classify(struct xdp_md *ctx, __u32 index, __u32 least)
 {
+  struct ps_packet *p = packet_scratch();
+  if (!p)
+    return CLASS_NONE;
   CLASS_ROLLED
   for (int i = 0; i <= CLASS_TURNS; i++) {
     const __u32 line = class_find(ctx, index, least);
     const struct ps_class_entry *entry = class_entry(line);
-    if (!entry || !(entry->flags & PS_THEN_GO_ON))
+    if (!entry)
       return line;
-    policy_pass(entry->slot, entry->flags, entry->position);
+    const int matched = policy_limit(p, entry->slot, entry->flags);
+    if (matched && !(entry->flags & PS_THEN_GO_ON))
+      return line;
+    if (matched)
+      policy_pass(policy_slot(p, entry->slot, entry->flags), entry->flags, entry->position);
     least = entry->position + 1;
   }
   return CLASS_NONE;
@@ -257,21 +286,22 @@ static __always_inline struct policy_decision policy_decide(struct xdp_md *ctx, 
   const __u32 least = trace_from_entry(number);
   trace_event(PS_TRACE_POLICY, number, 0, 0);
   if (policy_const.classifiers && policy->classified) {
-    const __u32 line = policy_const.then & PS_THEN_GO_ON ? policy_classify(ctx, policy->classifier, least)
+    const __u32 line = policy_const.then & PS_THEN_PERHAPS_ON ? policy_classify(ctx, policy->classifier, least)
                                                          : classifier_line(ctx, policy->classifier, least);
     const struct ps_class_entry *entry = class_entry(line);
     if (entry) {
-      policy_trace(entry->position, entry->slot, entry->verdict);
-      return (struct policy_decision){entry->slot, entry->flags, entry->verdict};
+      const __u32 slot = policy_slot(p, entry->slot, entry->flags);
+      policy_trace(entry->position, slot, entry->verdict);
+      return (struct policy_decision){slot, entry->flags, entry->verdict};
     }
   }
   const struct ps_rule *rule = NULL;
   if (policy_const.short_lists)
     rule = policy_walk_short(ctx, p, number);
-  else if (policy_walk_long(ctx, number, &rule))
+  else if (policy_walk_long(ctx, p, number, &rule))
     return (struct policy_decision){PS_NO_SLOT, 0, PS_ABORTED};
   if (rule)
-    return (struct policy_decision){rule->slot, rule->then, rule->verdict};
+    return (struct policy_decision){policy_slot(p, rule->slot, rule->then), rule->then, rule->verdict};
   const __u32 verdict = policy->default_verdict;
   if (verdict != PS_PASS && policy_is_nd(&p->outer))
     return (struct policy_decision){policy->kept_nd_slot, 0, PS_PASS};

@@ -22,7 +22,7 @@ struct ps_rule {
   __u8 proto;
   __u8 verdict;           // PS_PASS, PS_DROP, PS_AUDIT; PS_TX: reject; PS_CONTINUE with PS_THEN_GO_ON;
                           // PS_RULE_SKIP: go on behind the next `slot` entries
-  __u32 slot;             // of a rule that rejects an index in `policy_rejects`
+  __u32 slot;             // of a rule that rejects an index in `policy_rejects`; with PS_THEN_LIMITED one in `limits`
   __u32 set[2];           // by enum ps_side: index in map `sets`
   __u16 port_first[2];    // by enum ps_side, inclusive, host order; 0 and 65535 when any
   __u16 port_last[2];
@@ -31,9 +31,11 @@ struct ps_rule {
 };
 // What a match does besides its verdict.  Bits of ps_class_entry.flags, too.
 enum ps_then {
+  PS_THEN_LIMITED = 1 << 3,             // the rule matches only packets over a limit (or within it), which is asked last
   PS_THEN_GO_ON = 1 << 4,               // the packet is counted, and goes on behind the rule
   PS_THEN_COUNT_SOURCE = 1 << 5,        // count also by the packet's source address
   PS_THEN_COUNT_DESTINATION = 1 << 6,
+  PS_THEN_PERHAPS_ON = PS_THEN_GO_ON | PS_THEN_LIMITED,  // the packet may go on behind the rule
   PS_THEN_COUNTS = PS_THEN_COUNT_SOURCE | PS_THEN_COUNT_DESTINATION,
   PS_THEN_FRAGMENT = 1 << 7,            // the rule asks for later fragments: its verdict holds, not the first's
 };

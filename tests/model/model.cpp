@@ -1,6 +1,7 @@
 #include "tests/model/model.h"
 
 #include <algorithm>
+#include <ostream>
 
 #include "features/wireguard/config.h"
 #include "tests/model/answer.h"
@@ -125,6 +126,16 @@ bool beyond_ip(const Rule& rule) {
   return rule.socket || rule.flags != FlagsMatch{} || !rule.icmp.kinds.empty() || !rule.from_port.ranges.empty() || !rule.to_port.ranges.empty();
 }
 
+// The reason with which a rule matches a packet that has all that it asks for; empty: it does not, since its limit says no.
+std::string reason(const Policy& policy, const Rule& rule, const Packet& packet, const World& world) {
+  const Limit* limited = rule.extensions.get<Limit>();
+  if (!limited) return "rule";
+  LimitMemory nothing;
+  const Limited found = limit(*limited, policy.name + "/" + rule.name, packet, world.length, world.now, world.memory ? world.memory->limits : nothing);
+  if (rule.action == Action::accept) return found == Limited::within ? "rule" : "";
+  return found == Limited::within ? "" : found == Limited::over ? "rate-limited" : "banned";
+}
+
 struct Judged {
   Exit exit;
   bool by_fragment_rule = false;  // a rule that asks for later fragments
@@ -135,12 +146,14 @@ Judged walk(const Policy& policy, const Config& config, const Interface& interfa
             std::vector<Exit>& exits) {
   for (const Rule& rule : policy.rules) {
     if (!matches(rule, config, interface, packet, world)) continue;
+    const std::string why = reason(policy, rule, packet, world);
+    if (why.empty()) continue;
     if (rule.audit)
-      exits.push_back({"audit", "rule", policy.name, rule.name});
+      exits.push_back({"audit", why, policy.name, rule.name});
     else if (rule.action == Action::continue_)
-      exits.push_back({"continue", "rule", policy.name, rule.name});
+      exits.push_back({"continue", why, policy.name, rule.name});
     else
-      return {{verdict(rule.action, policy.mode), "rule", policy.name, rule.name},
+      return {{verdict(rule.action, policy.mode), why, policy.name, rule.name},
               rule.fragment == FragmentMatch::later || rule.fragment == FragmentMatch::any};
   }
   if (policy.default_action == Action::drop) {
@@ -185,10 +198,19 @@ bool wireguard_message(const Packet& packet) {
   }
 }
 
-bool guarded(const Interface& interface, const Packet& packet) {
+// The reason why a guarded port does not take the packet; empty: it does, or is none.
+std::string guard(const Interface& interface, const Packet& packet, const World& world) {
   const auto* guard = interface.extensions.get<WireGuard>();
-  return guard && packet.protocol == 17 && packet.destination_port &&
-         std::ranges::find(guard->ports, *packet.destination_port) != guard->ports.end();
+  if (!guard || packet.protocol != 17 || !packet.destination_port) return "";
+  if (std::ranges::find(guard->ports, *packet.destination_port) == guard->ports.end()) return "";
+  if (!wireguard_message(packet)) return "not-wireguard";
+  if (!guard->handshakes || packet.udp_head[0] != 1) return "";
+  Limit rate;
+  rate.rate = *guard->handshakes;
+  rate.burst = std::max<uint64_t>(guard->handshakes->amount / 10, 1);  // of a rate a second
+  LimitMemory nothing;
+  const Limited found = limit(rate, "wireguard/" + interface.name, packet, world.length, world.now, world.memory ? world.memory->limits : nothing);
+  return found == Limited::within ? "" : "rate-limited";
 }
 
 Exit judge(const Policy& policy, const Config& config, const Interface& interface, std::span<const uint8_t> frame, const Packet& packet,
@@ -216,7 +238,15 @@ Exit judge(const Policy& policy, const Config& config, const Interface& interfac
 
 }  // namespace
 
-Outcome judge(const Config& config, const Interface& interface, std::span<const uint8_t> frame, const World& world) {
+void PrintTo(const Outcome& outcome, std::ostream* out) {
+  *out << outcome.verdict;
+  for (const Exit& exit : outcome.exits) *out << ", " << exit.text();
+  if (!outcome.answer.empty()) *out << ", " << outcome.answer.size() << " bytes of answer";
+}
+
+Outcome judge(const Config& config, const Interface& interface, std::span<const uint8_t> frame, const World& given) {
+  World world = given;
+  if (world.length == 0) world.length = frame.size();
   const Read read = read_frame(frame, world.ethernet);
   if (read.kind == Kind::malformed) {
     const std::string what = interface.malformed == Malformed::drop ? "drop" : "pass";
@@ -224,7 +254,7 @@ Outcome judge(const Config& config, const Interface& interface, std::span<const 
   }
   if (read.kind == Kind::not_ip) return {"pass", {{"pass", "not-ip", "", ""}}};
 
-  if (guarded(interface, read.packet) && !wireguard_message(read.packet)) return {"drop", {{"drop", "not-wireguard", "", ""}}};
+  if (const std::string reason = guard(interface, read.packet, world); !reason.empty()) return {"drop", {{"drop", reason, "", ""}}};
 
   Outcome out{"pass", {}};
   for (const Policy& policy : config.policies) {

@@ -2,12 +2,14 @@
 // programs: its own parser, its own evaluation.  Slow and simple on purpose.
 #pragma once
 #include <cstdint>
+#include <iosfwd>
 #include <map>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "app/compile.h"
+#include "tests/model/limits.h"
 
 namespace penstock::model {
 
@@ -27,6 +29,8 @@ struct Outcome {
   bool operator==(const Outcome&) const = default;
 };
 
+void PrintTo(const Outcome& outcome, std::ostream* out);  // for a test that fails
+
 // What earlier packets leave behind.
 struct Memory {
   struct First {
@@ -35,6 +39,7 @@ struct Memory {
   };
   std::map<std::string, First> firsts;  // fragments, by what their datagrams have in common
   uint64_t credit = 0, counted = 0;     // ns: of answers; when that was counted
+  LimitMemory limits;
 };
 
 struct World {
@@ -43,6 +48,7 @@ struct World {
   NodeAddresses addresses{};        // of the interface
   uint64_t now = 0;                 // ns
   Memory* memory = nullptr;         // nullptr: nothing is remembered, every answer may go out
+  size_t length = 0;                // what counts as the frame's length; 0: all of it
 };
 
 Outcome judge(const Config& config, const Interface& interface, std::span<const uint8_t> frame, const World& world = {});

@@ -73,10 +73,16 @@ size_t datagram_end(std::span<const uint8_t> frame, bool ethernet) {
   if (ip >= frame.size()) return frame.size();
   return frame[ip] >> 4 == 4 ? ip + number(ip + 2) : ip + 40 + number(ip + 4);
 }
+constexpr size_t surely_one_piece = 3000;  // what is longer is cut there, and not where this kernel likes to
 }  // namespace
 
+// Padding in fragments is not counted: of a frame whose datagram ends in its first piece, that piece is.
+size_t counted_bytes(std::span<const uint8_t> frame, size_t linear, bool ethernet) {
+  if (!linear && frame.size() > surely_one_piece) linear = surely_one_piece;
+  return linear && datagram_end(frame, ethernet) <= linear ? linear : frame.size();
+}
+
 Result<model::Outcome> Datapath::run(std::span<const uint8_t> frame, size_t linear) {
-  constexpr size_t surely_one_piece = 3000;  // what is longer is cut there, and not where this kernel likes to
   if (!linear && frame.size() > surely_one_piece) linear = surely_one_piece;
   // The bare system call: two million runs have no time for more.
   xdp_md context{};
@@ -98,8 +104,7 @@ Result<model::Outcome> Datapath::run(std::span<const uint8_t> frame, size_t line
   if (!answered && (attr.test.data_size_out != frame.size() || std::memcmp(out_.data(), frame.data(), frame.size()) != 0))
     return fail("the program changed the packet");
 
-  // Padding in fragments is not counted: of a frame whose datagram ends in its first piece, that piece is.
-  const size_t bytes = linear && datagram_end(frame, ethernet_) <= linear ? linear : frame.size();
+  const size_t bytes = counted_bytes(frame, linear, ethernet_);
 
   model::Outcome outcome;
   const auto* trace = trace_.as<const ps_trace>();

@@ -66,6 +66,9 @@ class Datapath {
   std::vector<uint8_t> out_;
 };
 
+// What of a frame, given as to Datapath::run(), counts as its length.
+size_t counted_bytes(std::span<const uint8_t> frame, size_t linear, bool ethernet);
+
 // Scratch memory is per CPU: whoever asks for parsed() stays on one.
 void stay_on_this_cpu();
 

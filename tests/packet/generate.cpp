@@ -291,6 +291,29 @@ void Generator::headers(Rule& rule) {
   }
 }
 
+// Rates that packets of a generated past exceed now and then.
+Limit Generator::limit(bool may_ban) {
+  Limit out;
+  constexpr uint64_t amounts[] = {1, 3, 10, 100, 1000, 7777};
+  constexpr uint32_t seconds[] = {1, 60};
+  out.rate = chance(25) ? Rate{Counted::bytes, 1000 * (1 + below(1'000'000)), 1} : Rate{Counted::packets, pick(amounts), pick(seconds)};
+  out.burst = chance(50) ? default_burst(out.rate) : out.rate.counted == Counted::bytes ? 1 + below(5000) : 1 + below(6);
+  constexpr LimitPer pers[] = {LimitPer::source, LimitPer::source, LimitPer::source, LimitPer::destination, LimitPer::destination, LimitPer::source_destination, LimitPer::flow, LimitPer::rule};
+  constexpr uint8_t lengths4[] = {32, 32, 24, 8, 31}, lengths6[] = {64, 64, 48, 128, 33};
+  out.per = pick(pers);
+  if (out.per != LimitPer::flow && out.per != LimitPer::rule) {
+    out.length4 = pick(lengths4);
+    out.length6 = pick(lengths6);
+  }
+  if (may_ban && chance(75) && (out.per == LimitPer::source || out.per == LimitPer::destination) && out.length6 <= 64) {
+    const std::chrono::milliseconds time(1 + below(3000));
+    const auto factor = static_cast<uint32_t>(1 + below(4));
+    out.ban = Ban{time, factor, factor == 1 ? time : time * static_cast<int64_t>(1 + below(9))};
+  }
+  out.entries = out.per == LimitPer::rule ? 1 : 8192;  // more than there are: what makes room no model can tell
+  return out;
+}
+
 Mac Generator::mac() { return {{2, 0, 0, 0, 0, static_cast<uint8_t>(below(4))}}; }
 
 Rule Generator::rule(const std::vector<Set>& sets, size_t number) {
@@ -308,6 +331,11 @@ Rule Generator::rule(const std::vector<Set>& sets, size_t number) {
   if (chance(40)) headers(out);
   out.action = chance(15) ? Action::continue_ : chance(45) ? Action::accept : chance(30) ? Action::reject : Action::drop;
   out.audit = (out.action == Action::drop || out.action == Action::reject) && chance(15);
+  out.limited = chance(20);
+  if (out.limited) {
+    out.extensions.set(limit(out.action != Action::accept));
+    if (chance(60)) out.from = out.to = {}, out.from_port = out.to_port = {};  // to meet many packets
+  }
   return out;
 }
 
@@ -318,7 +346,11 @@ Config Generator::config() {
     i.name = name;
     i.match = {std::string("dev-") + name};
     i.malformed = chance(70) ? Malformed::drop : Malformed::pass;
-    if (chance(50)) i.extensions.set(WireGuard{chance(50) ? std::vector<uint16_t>{53} : std::vector<uint16_t>{22, 53, 443, 65535}, {}});
+    if (chance(50)) {
+      WireGuard guard{.ports = chance(50) ? std::vector<uint16_t>{53} : std::vector<uint16_t>{22, 53, 443, 65535}};
+      if (chance(30)) guard.handshakes = Rate{Counted::packets, 20, 1};
+      i.extensions.set(guard);
+    }
     out.interfaces.push_back(i);
   }
   for (const char* name : {"s0", "s1", "s2"}) {

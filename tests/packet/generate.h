@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "app/config.h"
+#include "features/limits/config.h"
 
 namespace penstock::packet_test {
 
@@ -40,6 +41,7 @@ class Generator {
   NumberMatch number_match(unsigned most, unsigned common);
   void headers(Rule& rule);
   Mac mac();
+  Limit limit(bool may_ban);
   Rule rule(const std::vector<Set>& sets, size_t number);
 
   std::mt19937_64 random_;

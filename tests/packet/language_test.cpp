@@ -32,7 +32,7 @@ TEST(Language, EverythingAtOnceLoads) {
   const ps_policy_const used = policy_constants(*config, 0);
   EXPECT_EQ(used.extras, (PS_EXTRA_INTERFACE << 1) - 1u);
   EXPECT_EQ(used.rule_flags, PS_RULE_PROTO | PS_RULE_FROM | PS_RULE_FROM_NEGATED | PS_RULE_TO | PS_RULE_TO_NEGATED | PS_RULE_SOCKET | PS_RULE_EXTRA);
-  EXPECT_EQ(used.then & 0xf0, PS_THEN_GO_ON | PS_THEN_COUNTS | PS_THEN_FRAGMENT);
+  EXPECT_EQ(used.then & 0xf8, PS_THEN_LIMITED | PS_THEN_GO_ON | PS_THEN_COUNTS | PS_THEN_FRAGMENT);
   EXPECT_TRUE(used.rejects && used.fragments && used.classifiers && used.ports && used.asks_again);
   EXPECT_EQ(used.policy[0].classified, 1);
   EXPECT_EQ(used.policy[1].classified, 0);

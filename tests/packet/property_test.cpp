@@ -83,6 +83,7 @@ struct Pair {
     const auto got = datapath.run(frame, linear);
     if (!got) return got.error().message();
     world.memory = &memory;
+    world.length = counted_bytes(frame, linear, world.ethernet);
     const model::Outcome want = model::judge(config, config.interfaces.front(), frame, world);
     reason = want.exits.back().reason;
     if (*got != want) return fmt::format("bytecode {}, model {}", text(*got), text(want));
@@ -112,7 +113,7 @@ Frame shrink(Pair& pair, Frame frame, size_t linear) {
 std::string rules_text(const Config& config) {
   std::string out;
   for (const Policy& policy : config.policies)
-    for (const Rule& rule : policy.rules) out += fmt::format("{}/{}: {}\n", policy.name, rule.name, rule_text(rule));
+    for (const Rule& rule : policy.rules) out += fmt::format("{}/{}: {}\n", policy.name, rule.name, rule_text(rule) + (rule.limited ? " limit " + limit_text(*rule.extensions.get<Limit>()) : ""));
   return out;
 }
 
@@ -146,7 +147,7 @@ TEST(Property, BytecodeAndModelAgree) {
     for (uint64_t n = 0; n < packets / configs; ++n) {
       const Frame frame = generator.frame(options.ethernet, pieces && generator.chance(2) ? 9000 : 1500);
       const size_t linear = pieces && generator.chance(30) ? 14 + generator.below(std::min<size_t>(frame.size(), 3000) - 13) : 0;
-      pair.world.now += generator.chance(3) ? generator.below(3'000'000) : generator.below(1000) == 0 ? generator.below(2'000'000'000) : 0;
+      pair.world.now += generator.below(400) == 0 ? generator.below(200'000'000) : generator.chance(3) ? generator.below(3'000'000) : generator.below(1000) == 0 ? generator.below(2'000'000'000) : 0;
       pair.forget_some();
       const std::string what = pair.difference(frame, linear);
       if (!what.empty()) {
@@ -161,7 +162,7 @@ TEST(Property, BytecodeAndModelAgree) {
     }
   }
   // The packets must have tried everything, or agreement means little.
-  for (const char* reason : {"rule", "default", "malformed", "kept-nd", "kept-dhcp", "not-ip", "no-policy", "quote", "unanswered", "reject-limited", "not-wireguard"}) {
+  for (const char* reason : {"rule", "default", "malformed", "kept-nd", "kept-dhcp", "not-ip", "no-policy", "quote", "unanswered", "reject-limited", "rate-limited", "banned", "not-wireguard"}) {
     fmt::print("  {:10} {}\n", reason, seen[reason]);
     EXPECT_GT(seen[reason], packets / 20'000) << reason;
   }

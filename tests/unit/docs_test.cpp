@@ -49,7 +49,7 @@ TEST(Docs, SchemaHasTheKeysOfADraft202012Schema) {
   const auto& rule = schema["properties"]["policies"]["additionalProperties"]["properties"]["rules"]["items"];
   EXPECT_EQ(rule["required"], nlohmann::json::array({"name", "action"}));
   EXPECT_EQ(rule["properties"]["action"]["enum"], nlohmann::json::array({"accept", "drop", "reject", "continue"}));
-  EXPECT_FALSE(rule["properties"].contains("limit"));  // not built: no editor should offer it
+  EXPECT_FALSE(rule["properties"].contains("mirror"));  // not built: no editor should offer it
 }
 
 TEST(Docs, ManPageNamesEveryKeyAndEveryLineOfItIsSafeForRoff) {
@@ -73,6 +73,10 @@ TEST(Docs, EveryExampleIsAccepted) {
       {"set", {"{ version: 1, sets: { s: {", "} } }"}},
       {"policy", {"{ version: 1, interfaces: { wan: { match: eth0 } }, policies: { edge: {", "} } }"}},
       {"rule", {"{ version: 1, interfaces: { wan: { match: eth0 } }, policies: { edge: { attach: wan.ingress, rules: [ {", "} ] } } }"}},
+      {"limit", {"{ version: 1, interfaces: { wan: { match: eth0 } }, policies: { edge: { attach: wan.ingress, rules: [ { name: a, action: drop, limit: {", "} } ] } } }"}},
+      {"ban",
+       {"{ version: 1, interfaces: { wan: { match: eth0 } }, policies: { edge: { attach: wan.ingress, rules: [ { name: a, action: drop, limit: { rate: 1/s, ban: {",
+        "} } } ] } } }"}},
       {"test",
        {"{ version: 1, interfaces: { wan: { match: eth0 } }, policies: { edge: { attach: wan.ingress, rules: [ { name: web, action: drop } ] } }, "
         "tests: [ {", "} ] }"}}};
