@@ -69,8 +69,10 @@ static __always_inline int writes(void)
 
 static __always_inline struct ps_trace *trace_of(enum ps_trace_level level)
 {
-  __u32 zero = 0;
-  return core_const.trace >= level ? bpf_map_lookup_elem(&trace, &zero) : 0;
+  if (core_const.trace < level)
+    return 0;
+  __u32 zero = 0;  // here, or every packet writes it
+  return bpf_map_lookup_elem(&trace, &zero);
 }
 
 static __always_inline void trace_begin(void)
@@ -80,12 +82,8 @@ static __always_inline void trace_begin(void)
     t->slots = t->events = 0;
 }
 
-// Tells what a stage found out; what the values mean is said in bpf/trace.def.
-static __always_inline void trace_event(enum ps_trace_kind kind, __u32 a, __u32 b, __u32 c)
+static __always_inline void trace_put_event(struct ps_trace *t, __u32 kind, __u32 a, __u32 b, __u32 c)
 {
-  struct ps_trace *t = trace_of(PS_TRACE_EVENTS);
-  if (!t)
-    return;
   const __u32 at = t->events++;
   if (at >= PS_TRACE_EVENTS_MAX)
     return;
@@ -96,37 +94,76 @@ static __always_inline void trace_event(enum ps_trace_kind kind, __u32 a, __u32 
   event->value[2] = c;
 }
 
-// Tells the packet as it is known now.
-static __always_inline void trace_packet(const struct ps_packet *p)
+// Functions of their own, so that nothing of them is left in a program that tells nothing.  They call no other: the
+// kernel counts the frames that could be, eight at most.
+__noinline int trace_write_event(__u32 kind, __u32 a, __u32 b, __u32 c)
 {
   struct ps_trace *t = trace_of(PS_TRACE_EVENTS);
   if (t)
-    t->packet = *p;
+    trace_put_event(t, kind, a, b, c);
+  return 0;
 }
 
-static __always_inline void trace_slot(__u32 slot)
+// Tells what a stage found out; what the values mean is said in bpf/trace.def.
+static __always_inline void trace_event(enum ps_trace_kind kind, __u32 a, __u32 b, __u32 c)
+{
+  if (core_const.trace >= PS_TRACE_EVENTS)
+    trace_write_event(kind, a, b, c);
+}
+
+__noinline int trace_write_packet(void)
+{
+  struct ps_trace *t = trace_of(PS_TRACE_EVENTS);
+  const struct ps_packet *p = packet_scratch();
+  if (t && p)
+    t->packet = *p;
+  return 0;
+}
+
+// Tells the packet as it is known now.
+static __always_inline void trace_packet(void)
+{
+  if (core_const.trace >= PS_TRACE_EVENTS)
+    trace_write_packet();
+}
+
+__noinline int trace_write_slot(__u32 slot)
 {
   struct ps_trace *t = trace_of(PS_TRACE_EXITS);
   if (!t)
-    return;
+    return 0;
   if (t->slots < PS_TRACE_SLOTS_MAX)
     t->slot[t->slots & (PS_TRACE_SLOTS_MAX - 1)] = slot;
   t->slots++;
   t->decided = slot;
-  trace_event(PS_TRACE_EXIT, slot, 0, 0);
+  if (core_const.trace >= PS_TRACE_EVENTS)
+    trace_put_event(t, PS_TRACE_EXIT, slot, 0, 0);
+  return 0;
+}
+
+static __always_inline void trace_slot(__u32 slot)
+{
+  if (core_const.trace >= PS_TRACE_EXITS)
+    trace_write_slot(slot);
+}
+
+static __always_inline const struct ps_replay *trace_world(void)
+{
+  if (core_const.trace < PS_TRACE_EVENTS)
+    return 0;
+  __u32 zero = 0;
+  return bpf_map_lookup_elem(&replay, &zero);
 }
 
 // Explain asks for matches behind the first: is policy number `policy` of the hook left out, and which entry begins it?
 static __always_inline int trace_leaves_out(__u32 policy)
 {
-  __u32 zero = 0;
-  const struct ps_replay *world = core_const.trace >= PS_TRACE_EVENTS ? bpf_map_lookup_elem(&replay, &zero) : 0;
+  const struct ps_replay *world = trace_world();
   return world && policy < world->from_policy;
 }
 static __always_inline __u32 trace_from_entry(__u32 policy)
 {
-  __u32 zero = 0;
-  const struct ps_replay *world = core_const.trace >= PS_TRACE_EVENTS ? bpf_map_lookup_elem(&replay, &zero) : 0;
+  const struct ps_replay *world = trace_world();
   return world && policy == world->from_policy ? world->from_entry : 0;
 }
 

@@ -13,7 +13,7 @@ int penstock_xdp(struct xdp_md *ctx)
     return PS_ABORTED;
   trace_begin();
   const enum ps_reason parsed = packet_parse(ctx, p);
-  trace_packet(p);
+  trace_packet();
   switch (parsed) {
   case PS_REASON_MALFORMED:
     count(hook_const.slot_malformed, packet_length(ctx));
@@ -26,7 +26,7 @@ int penstock_xdp(struct xdp_md *ctx)
   }
   if (core_const.quotes && p->outer.flags & PS_QUOTES) {
     packet_quoted(ctx);
-    trace_packet(p);
+    trace_packet();
     trace_event(PS_TRACE_QUOTE, 0, 0, 0);
   }
   if (wireguard_const.ports && wireguard_stage(ctx, p) != PS_PASS)

@@ -48,8 +48,7 @@ LIMIT_INLINE __u64 limit_hash_address(const struct ps_limit_head *head, __u64 h,
 {
   if (ipv4)
     return limit_mix(head, h, lo & 0xffffffff);
-  h = limit_mix(head, h, hi);
-  return lo ? limit_mix(head, ~h, lo) : h;
+  return limit_mix(head, limit_mix(head, h, hi), ~lo);  // twice, so that no IPv6 address is like an IPv4 one
 }
 LIMIT_INLINE __u64 limit_hash_end(__u64 h)
 {

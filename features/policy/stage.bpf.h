@@ -12,7 +12,7 @@
 #ifdef PS_LEVEL_may_goto
 #define POLICY_BLOCK PS_RULES_MAX_may_goto
 #else
-#define POLICY_BLOCK 64
+#define POLICY_BLOCK 32
 #endif
 #define POLICY_BLOCKS (PS_RULES_MAX / POLICY_BLOCK)
 
@@ -44,21 +44,23 @@ static __always_inline __u32 policy_slot(const struct ps_packet *p, __u32 slot, 
   return policy_const.then & PS_THEN_LIMITED && then & PS_THEN_LIMITED ? p->limited : slot;
 }
 
-// Is the address of `side` in the set?  The first 64 sets are asked once a packet.
-static __always_inline int policy_in_set(struct ps_packet *p, __u32 set, __u32 side, int in_place)
+// Is the address of `side` in the set, or not in it if `negated`?  The first 64 sets are asked once a packet.
+static __always_inline int policy_in_set(struct ps_packet *p, __u32 set, __u32 side, __u32 negated, int in_place)
 {
-  if (!policy_const.asks_again)
-    return (in_place ? set_holds(p, set, side) : set_contains(set, side)) != 0;
+  if (!policy_const.asks_again) {
+    const int in = in_place ? set_holds(p, set, side) : set_contains(set, side);
+    return negated ? !in : in;
+  }
   const __u64 bit = 1ull << (set & 63);
   if (set < 64 && p->sets[side].known & bit)
-    return (p->sets[side].member & bit) != 0;
+    return (p->sets[side].member & bit) != 0 ? !negated : !!negated;
   const int member = (in_place ? set_holds(p, set, side) : set_contains(set, side)) != 0;
   if (set < 64) {
     p->sets[side].known |= bit;
     if (member)
       p->sets[side].member |= bit;
   }
-  return member;
+  return negated ? !member : member;
 }
 
 // Does a socket of this host own the packet?  A listening TCP socket does not: it would own every SYN.
@@ -132,10 +134,10 @@ static __always_inline int policy_matches(struct xdp_md *ctx, struct ps_packet *
   if (used & PS_RULE_EXTRA && flags & PS_RULE_EXTRA && !policy_extra(ctx, rule->extra))
     return 0;
   if (used & PS_RULE_FROM && flags & PS_RULE_FROM &&
-      policy_in_set(p, rule->set[PS_SOURCE], PS_SOURCE, in_place) == !!(flags & PS_RULE_FROM_NEGATED))
+      !policy_in_set(p, rule->set[PS_SOURCE], PS_SOURCE, used & PS_RULE_FROM_NEGATED ? flags & PS_RULE_FROM_NEGATED : 0, in_place))
     return 0;
   if (used & PS_RULE_TO && flags & PS_RULE_TO &&
-      policy_in_set(p, rule->set[PS_DESTINATION], PS_DESTINATION, in_place) == !!(flags & PS_RULE_TO_NEGATED))
+      !policy_in_set(p, rule->set[PS_DESTINATION], PS_DESTINATION, used & PS_RULE_TO_NEGATED ? flags & PS_RULE_TO_NEGATED : 0, in_place))
     return 0;
   return !(used & PS_RULE_SOCKET && flags & PS_RULE_SOCKET) || policy_owned(ctx, p);
 }
@@ -224,23 +226,24 @@ static __always_inline void policy_trace(__u32 entry, __u32 slot, __u32 verdict)
 static __always_inline const struct ps_rule *policy_walk_short(struct xdp_md *ctx, struct ps_packet *p, __u32 number)
 {
   const volatile struct ps_policy *policy = &policy_const.policy[number];
-  const __u32 least = trace_from_entry(number);
-  for (__u32 at = 0; at < PS_RULES_SHORT && at < policy->rules; at++) {
-    if (at < least)
+  __u32 least = trace_from_entry(number);
+#pragma unroll
+  for (__u32 at = 0; at < PS_RULES_SHORT; at++) {
+    if (at >= policy->rules || at < least)
       continue;
     const struct ps_rule *rule = (const struct ps_rule *)&policy->rule[at];
     asm volatile("" : "+r"(rule));  // clang must not take the zeros of the object for the entry
     if (!policy_matches(ctx, p, rule, 1))
       continue;
     if (rule->verdict == PS_RULE_SKIP) {
-      at += rule->slot;
+      least = at + 1 + rule->slot;
       continue;
     }
     if (policy_limit(p, rule->slot, rule->then)) {
       policy_trace(at, policy_slot(p, rule->slot, rule->then), rule->verdict);
       return rule;
     }
-    at += rule->then >> 8;
+    least = at + 1 + (rule->then >> 8);
   }
   return NULL;
 }
@@ -371,6 +374,11 @@ static __always_inline int policy_stage(struct xdp_md *ctx, struct ps_packet *p)
     p->sets[PS_DESTINATION].known = p->sets[PS_DESTINATION].member = 0;
   }
   int verdict = PS_PASS;
+  if (policy_const.count == 1) {  // of one policy the verifier knows all constants
+    verdict = trace_leaves_out(0) ? PS_PASS : policy_judge(ctx, p, 0);
+    asm volatile("" : "+r"(verdict));
+    return verdict == PS_AUDIT ? PS_PASS : verdict;
+  }
   for (__u32 i = 0; i < PS_POLICIES_MAX && i < policy_const.count; i++) {
     verdict = trace_leaves_out(i) ? PS_PASS : policy_judge(ctx, p, i);
     asm volatile("" : "+r"(verdict));  // clang-14 threads known verdicts past the test and reads a slot never written

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -25,7 +26,7 @@ struct Interval {
 std::vector<Interval> flatten(std::span<const Element> sorted, Ids ids);
 
 Table build_linear(std::span<const Element> sorted);
-Table build_blocks(std::span<const Interval> intervals);  // IPv4, no ids
+std::optional<Table> build_blocks(std::span<const Interval> intervals);  // IPv4, no ids; nothing: too many for this kind
 Table build_slots(std::span<const Interval> intervals);   // IPv4, with ids
 Table build_tree(std::span<const Interval> intervals, Ids ids);
 

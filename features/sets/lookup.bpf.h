@@ -135,52 +135,62 @@ static __always_inline __u64 set_in_pair(__u64 low, __u64 pair)
     return 1 ^ (set_sign(low - (pair & 0xff)) | set_sign((pair >> 8 & 0xff) - low));
 }
 
-// Lanes of a word that are zero become non-zero at their sign bit; a false mark can only lie above a true one.
-static __always_inline __u64 set_zero_lanes(__u64 word, __u64 ones)
+// The sign bits of the lanes (u16, tables.h: blocks; none 0) whose prefix holds the address of which `four` has four
+// copies; other bits mean nothing.
+static __always_inline __u64 set_lanes_holding(__u64 lanes, __u64 four)
 {
-    return (word - ones) & ~word;
+    // Lane by lane x ^ -x: the bits above the 1 behind the prefix.
+    const __u64 prefixes = lanes ^ (0x0001000100010000ULL - lanes);
+    return 0x8000800080008000ULL - (((lanes ^ four) & prefixes) >> 1);
 }
 
-// 1 if the line of a block says that x (16 bits) is in the set: four hosts, eight /24s or two ranges in each word.
-static __always_inline __u32 set_in_block(const struct set_line *line, __u64 x)
+// 1 if lanes of a line hold the address; `entry` tells which.
+static __always_inline __u32 set_in_lanes(const struct set_line *line, __u32 entry, __u64 half, __u64 four)
 {
-    const __u64 ones8 = 0x0101010101010101ULL, ones16 = 0x0001000100010001ULL;
-    const __u64 low16 = 0x0000ffff0000ffffULL, bit16 = 0x0001000000010000ULL;
-    const __u64 four = x * ones16;
-    __u64 hosts = 0, outside = bit16;
+    __u64 marks = 0;
     SET_UNROLLED
-    for (int k = 0; k < 4; k++)
-        hosts |= set_zero_lanes(four ^ line->word[k], ones16);
-    const __u64 wholes = set_zero_lanes((x >> 8) * ones8 ^ line->word[4], ones8);
-    const __u64 both = (four & low16) | bit16;
-    SET_UNROLLED
-    for (int k = 5; k < 8; k++) {
-        const __u64 word = k < 7 ? line->word[k] : line->word[k] & 0xffffffffU;
-        const __u64 distance = (both - (word & low16)) & low16;
-        outside &= (distance | bit16) - (word >> 16 & low16);
-    }
-    const __u64 flags = line->word[7] >> 32;
-    hosts &= ones16 << 15 & -(flags & SET_BLOCK_HOSTS);
-    return (hosts | (wholes & ones8 << 7 & -(flags >> 1 & 1)) | (outside ^ bit16)) != 0;
+    for (int k = 0; k < 8; k++)
+        marks |= (set_lanes_holding(line->word[k], four) & 0x8000800080008000ULL) >> (15 - k);
+    marks = (marks | marks >> 8) & 0x0000ffff0000ffffULL;
+    marks |= marks >> 16;               // bit n is lane n, below bit 32
+    const __u64 lower = entry >> SET_BLOCK_LOWER & 31;
+    const __u64 first = (entry >> SET_BLOCK_FIRST & 15) * 2 + (lower & -half);
+    const __u64 count = entry >> (SET_BLOCK_LOWER + (SET_BLOCK_UPPER - SET_BLOCK_LOWER) * half) & 31;
+    return ((marks & 0xffffffff) >> first & ((1ULL << count) - 1)) != 0;
 }
 
-static __always_inline __u32 set_blocks(__u32 base, __u32 address)
+// The same of one word.
+static __always_inline __u32 set_in_word(__u64 word, __u32 entry, __u64 half, __u64 four)
 {
-    const __u64 x = address & 0xffff;
-    const struct set_line *line = set_line_at(&set_lines, base + (address >> 16));
+    const __u64 eights = (entry >> SET_BLOCK_WORD_LOWER & 7) * 8;   // half the bits of the lower half's lanes
+    const __u64 upper = ~0ULL << eights << eights;                  // in two steps, since one by 64 is none
+    const __u64 wanted = upper ^ (half - 1);
+    return (set_lanes_holding(word, four) & wanted & 0x8000800080008000ULL) != 0;
+}
+
+static __always_inline __u32 set_blocks(__u32 base, __u32 lanes, __u32 address)
+{
+    const __u64 x = address & 0xffff, half = x >> 15;
+    __u32 entry = set_u32_at(&set_lines, base, address >> 16);
     SET_ROLLED
-    for (int i = 0; i < 2; i++) {
-        if (!line)
-            return 0;
-        const __u32 header = line->word[7] >> 32;
-        if (!(header & SET_BLOCK_MORE))
-            return set_in_block(line, x);
-        const __u32 bits = header >> SET_BLOCK_BITS & SET_BLOCK_ALL_BITS;
-        line = set_line_at(&set_lines, base + (header & SET_BLOCK_PLACE) + (x >> (16 - bits)));
-        if (bits == SET_BLOCK_ALL_BITS)
-            break;
+    for (int i = 0; i < 2 && entry >> SET_BLOCK_FORM == SET_BLOCK_MORE; i++) {
+        const __u32 bits = entry >> SET_BLOCK_BITS & 7;
+        const __u32 place = base + (entry & ((1U << SET_BLOCK_BITS) - 1));
+        if (bits == SET_BLOCK_ALL_BITS) {
+            const struct set_line *line = set_line_at(&set_lines, place + (x >> 9));
+            return line ? line->word[x >> 6 & 7] >> (x & 63) & 1 : 0;
+        }
+        entry = set_u32_at(&set_lines, place, x >> (16 - bits));
     }
-    return line ? line->word[x >> 6 & 7] >> (x & 63) & 1 : 0;
+    if (!entry)
+        return 0;
+    const struct set_line *line = set_line_at(&set_lines, base + lanes + (entry & (SET_BLOCK_LINES_MAX - 1)));
+    if (!line)
+        return 0;
+    const __u64 four = (x << 1 & 0xffff) * 0x0001000100010001ULL;
+    if (entry >> 31)
+        return set_in_word(line->word[entry >> SET_BLOCK_WORD_AT & 7], entry, half, four);
+    return set_in_lanes(line, entry, half, four);
 }
 
 __noinline __u32 set_slots(__u32 base, __u32 address)
@@ -333,7 +343,7 @@ static __always_inline __u32 set_lookup(const struct set_table *set, __u32 kinds
     if (kinds & 1 << SET_LINEAR && kind == SET_LINEAR)
         return set_linear(base, part->aux, hi >> 32);
     if (kinds & 1 << SET_BLOCKS && kind == SET_BLOCKS)
-        return set_blocks(base, hi >> 32);
+        return set_blocks(base, part->aux, hi >> 32);
     if (kinds & 1 << SET_TREE && kind == SET_TREE)
         return set_tree(base, part->aux, hi, lo);
     if (kinds & 1 << SET_SLOTS && kind == SET_SLOTS)

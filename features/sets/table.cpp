@@ -8,7 +8,7 @@ namespace penstock::sets {
 
 namespace {
 
-// Below this a tree of a few lines is as fast as a line for each /16, and does not take 4 MiB.
+// Below this a tree of a few lines is as fast as an entry for each /16, and does not take 256 KiB.
 constexpr std::size_t few_intervals = 512;
 
 Address last_of(const Element& element)
@@ -113,9 +113,13 @@ Table build_table(std::span<const Element> sorted, Ids ids)
             return build_linear(few);
     }
     const auto intervals = flatten(sorted, ids);
-    if (ipv6 || intervals.size() <= few_intervals)
-        return build_tree(intervals, ids);
-    return ids == Ids::yes ? build_slots(intervals) : build_blocks(intervals);
+    if (!ipv6 && intervals.size() > few_intervals) {
+        if (ids == Ids::yes)
+            return build_slots(intervals);
+        if (auto blocks = build_blocks(intervals))
+            return std::move(*blocks);
+    }
+    return build_tree(intervals, ids);
 }
 
 SetTables build_set(std::span<Element> elements, Ids ids)

@@ -21,14 +21,17 @@ struct set_line {
 // linear   IPv4, no ids, up to SET_LINEAR_MAX prefixes, four pairs a line:
 //          word[2i] two addresses, word[2i+1] their two masks.  Unused places repeat the last prefix.
 //
-// blocks   IPv4, no ids.  One line for each /16, SET_BLOCKS_LINES of them, then more.  Of the low 16 bits x of the
-//          address a line says, where they are in use (else places repeat the first):
-//          word[0..3]  SET_BLOCK_HOSTS: 16 u16, addresses
-//          word[4]     SET_BLOCK_WHOLES: eight u8, /24s (x >> 8)
-//          word[5..7]  five ranges {u16 first, u16 count}, count 0: none
-//          the last u32 is its header: these flags; or SET_BLOCK_MORE: x is decided in another line, whose
-//          place is the header's low bits (SET_BLOCK_PLACE) + (x >> (16 - n)), n in SET_BLOCK_BITS.  With
-//          n = SET_BLOCK_ALL_BITS that line has a bit for each of 512 addresses.
+// blocks   IPv4, no ids.  An index of SET_BLOCKS_LINES lines: a u32 for each /16.  What lies in a /16 is prefixes in
+//          u16 lanes: 15 bits of the address within a half of the /16, a 1 behind the prefix's last, then 0.  The
+//          entry's form is its top two bits:
+//          0 (all of it)  nothing of the /16 is in the set
+//          0, 1        a run of lanes in line aux + (low SET_BLOCK_PLACE_BITS bits): SET_BLOCK_LOWER of the lower
+//                      half, then SET_BLOCK_UPPER of the upper, the first is lane 2 * SET_BLOCK_FIRST.
+//                      Lane n is the u16 n / 8 of word n % 8.  Runs of several /16s share a line.
+//          SET_BLOCK_WORD  up to four lanes: word SET_BLOCK_WORD_AT of that line, the first SET_BLOCK_WORD_LOWER of
+//                      the lower half, the others of the upper; unused ones repeat the last.
+//          SET_BLOCK_MORE  n in SET_BLOCK_BITS, a line in the bits below.  n = SET_BLOCK_ALL_BITS: from this line on
+//                      a bit for each address of the /16, 512 a line.  Else 2^n entries, for each part of the /16.
 //
 // slots    IPv4 with ids.  One line for each 64 /24s (an /18), SET_SLOT_GROUPS lines, then a pool of u32.
 //          word[0]     occupied: the /24 differs from the group's default; its place is its rank
@@ -71,13 +74,20 @@ enum set_kind {
 
 enum {
     SET_LINEAR_MAX = 16,
-    SET_BLOCKS_LINES = 1 << 16,
-    SET_BLOCK_HOSTS_MAX = 16,
-    SET_BLOCK_WHOLES_MAX = 8,
-    SET_BLOCK_RANGES_MAX = 5,
-    SET_BLOCK_WHOLES_AT = 32,           // byte offsets
-    SET_BLOCK_RANGES_AT = 40,
-    SET_BLOCK_BITS = 26,                // bit offset in a header
+    SET_BLOCKS_LINES = 1 << 12,
+    SET_BLOCK_LANES = 32,               // of a line
+    SET_BLOCK_HALF_MAX = 31,            // lanes of one half
+    SET_BLOCK_PLACE_BITS = 17,
+    SET_BLOCK_LINES_MAX = 1 << SET_BLOCK_PLACE_BITS,
+    SET_BLOCK_FIRST = 17,               // bit offsets in an entry
+    SET_BLOCK_LOWER = 21,
+    SET_BLOCK_UPPER = 26,
+    SET_BLOCK_FORM = 30,
+    SET_BLOCK_WORD_AT = 17,             // with SET_BLOCK_WORD
+    SET_BLOCK_WORD_LOWER = 20,
+    SET_BLOCK_BITS = 27,                // with SET_BLOCK_MORE
+    SET_BLOCK_MORE = 2,
+    SET_BLOCK_WORD = 3,
     SET_BLOCK_ALL_BITS = 7,
     SET_SLOT_GROUP_BITS = 18,
     SET_SLOT_GROUPS = 1 << SET_SLOT_GROUP_BITS,
@@ -99,10 +109,7 @@ enum {
     SET_TREE_NO_CELL = 0x7fff,
     SET_EXTRA_DEPTH = 129,              // prefixes that can cover each other: /0 to /128
 };
-#define SET_BLOCK_HOSTS 1U
-#define SET_BLOCK_WHOLES 2U
-#define SET_BLOCK_MORE (1U << 31)
-#define SET_BLOCK_PLACE ((1U << SET_BLOCK_BITS) - 1)
+#define SET_BLOCK_NO_LANES 0x0001000100010001ULL    // unused: any but 0
 #define SET_TREE_NO_KEY (1ULL << 63)
 #define SET_TREE_LEAF (1ULL << 63)
 #define SET_TREE_TABLE (1ULL << 62)
@@ -118,7 +125,7 @@ struct set_part {
     __u32 kind;                         // enum set_kind
     __u32 base;                         // first line in set_lines
     __u32 lines;                        // length of the run
-    __u32 aux;                          // linear: lines in use; tree: 1 with ids
+    __u32 aux;                          // linear: lines in use; blocks: first line of lanes; tree: 1 with ids
 };
 
 // Map `sets`: one descriptor per set of the generation.

@@ -188,26 +188,23 @@ TEST_P(SetTable, Ipv4ClusteredAndNested)
     compare(odd, Ids::yes, SET_SLOTS, random);
 }
 
-// What a line of a block holds, and one more: hosts, /24s, ranges, each with room for the others or without.
+// What an entry, a word and a line of lanes tell, and one more, in both halves of a /16; beyond that it is divided.
 TEST_P(SetTable, LimitsOfABlock)
 {
-    for (const unsigned hosts : {0U, 1U, 15U, 16U, 17U, 21U, 22U})
-        for (const unsigned wholes : {0U, 8U, 9U, 13U, 14U})
-            for (const unsigned ranges : {0U, 4U, 5U, 6U}) {
-                std::vector<Element> elements;
-                for (std::uint32_t block = 0; block < 30; ++block) {
-                    const auto from = (block * 7 + 3) << 16;
-                    for (std::uint32_t i = 0; i < hosts; ++i)
-                        elements.push_back(Element::ipv4(from | (i * 0x0b07 & 0xffff), 32));
-                    for (std::uint32_t i = 0; i < wholes; ++i)
-                        elements.push_back(Element::ipv4(from | ((i * 5 + 2) & 0xff) << 8, 24));
-                    for (std::uint32_t i = 0; i < ranges; ++i)
-                        elements.push_back(Element::ipv4(from | 0x4000 << (block & 1) | i * 0x220, 29 - i % 3));
-                }
-                for (std::uint32_t i = 0; i < 300; ++i)  // enough to leave the tree
-                    elements.push_back(Element::ipv4(0xc0000000 | i << 12, 25));
-                compare(elements, Ids::no, SET_BLOCKS, random, 300);
+    for (const unsigned lower : {0U, 1U, 2U, 3U, 4U, 5U, 15U, 16U, 17U, 30U, 31U, 32U, 60U, 600U})
+        for (const unsigned upper : {0U, 1U, 2U, 3U, 4U, 16U, 17U, 31U, 32U, 33U}) {
+            std::vector<Element> elements;
+            for (std::uint32_t block = 0; block < 30; ++block) {
+                const auto from = (block * 7 + 3) << 16;
+                for (std::uint32_t i = 0; i < lower; ++i)
+                    elements.push_back(Element::ipv4(from | (i * 0x0b06 & 0x7fff), 32 - i % 2));
+                for (std::uint32_t i = 0; i < upper; ++i)
+                    elements.push_back(Element::ipv4(from | 0x8000 | (i * 0x0b04 & 0x7fff), 32 - i % 3));
             }
+            for (std::uint32_t i = 0; i < 300; ++i)  // enough to leave the tree, each alone
+                elements.push_back(Element::ipv4(0xc0000000 | i << 16, 17 + i % 16));
+            compare(elements, Ids::no, SET_BLOCKS, random, 400);
+        }
     // All of a /16 and more, and nearly all of one.
     std::vector<Element> wide;
     for (std::uint32_t i = 0; i < 600; ++i)
@@ -347,6 +344,28 @@ TEST(SetTableBuild, VeryMany)
     Random random{7};
     compare(random_set(random, false, 1'000'000, 24, 32), Ids::no, SET_BLOCKS, random, 5000);
     compare(random_set(random, true, 200'000, 32, 128), Ids::no, SET_TREE, random, 5000);
+}
+
+// Entries of blocks tell 2^17 lines of lanes; here each half of a /16 needs one, and then two of them two.
+TEST(SetTableBuild, MoreThanBlocksTell)
+{
+    std::vector<Element> elements;
+    for (std::uint32_t half = 0; half < 1 << 17; ++half)
+        for (std::uint32_t i = 0; i < 17; ++i)
+            elements.push_back(Element::ipv4(half << 15 | i * 0x700, 32));
+    for (const std::uint32_t kind : {SET_BLOCKS, SET_TREE}) {
+        auto tables = build_set(elements, Ids::no);
+        native::bind(&set_lines, tables.part[0].lines);
+        set_table set{};
+        set.part[0] = tables.part[0].part;
+        EXPECT_EQ(kind_name(set.part[0].kind), kind_name(kind));
+        for (std::uint32_t half = 0; half < 1 << 17; half += 7)
+            for (const std::uint32_t low : {0U, 1U, 0x700U, 0x7000U, 0x7001U, 0x7fffU})
+                ASSERT_EQ(set_lookup(&set, ~0U, 0, std::uint64_t{half << 15 | low} << 32, 0), low % 0x700 == 0) << half << ' ' << low;
+        for (std::uint32_t i = 0; i < 17; ++i)
+            for (const std::uint32_t half : {0U, 1U})
+                elements.push_back(Element::ipv4(half << 15 | (i * 0x700 + 0x380), 32));
+    }
 }
 
 TEST(SetHits, CountsOnTheLaneOfTheCpu)
