@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <future>
+#include <map>
 #include <memory>
 
 #include "bpf/hook.h"
@@ -98,6 +100,7 @@ Result<Image> compile(const Config& config, const Known& known) {
   Image image;
   SlotTable slots(known.slots);
   SetRegistry registry;
+  auto parts = std::async(std::launch::async, [&] { return parts_of(config); });  // which need nothing that follows
   std::vector<std::string> interfaces;
   for (const Interface& i : config.interfaces) interfaces.push_back(i.name);
   // Every named set has a table, used by a rule or not: run-time commands find it.
@@ -111,6 +114,15 @@ Result<Image> compile(const Config& config, const Known& known) {
     return limits.add(*rule.extensions.get<Limit>(), rule.action == Action::accept, over, banned, id);
   };
   TRY_ASSIGN(PolicyTables policies, compile_policies(config.policies, interfaces, known.rule_entries, registry, slots, limit_of));
+  std::map<std::string, ps_wireguard_const> guards;   // by interface
+  for (const Interface& i : config.interfaces)
+    if (const auto* guard = i.extensions.get<WireGuard>())
+      guards[i.name] = compile_wireguard(*guard, i.name, slots, [&](const Rate& rate, uint32_t slot) {
+        Limit limit;
+        limit.rate = rate;
+        limit.burst = default_burst(rate);
+        return limits.add(limit, false, slot, slot, slot);
+      });
   limits.place();
   TRY_ASSIGN(CompiledSets sets, compile_sets(registry.used(), config.sets, known.sets));
   image.sizes = std::move(sets.sizes);
@@ -143,15 +155,14 @@ Result<Image> compile(const Config& config, const Known& known) {
     hook.constants["limit_const"] = bytes_of(ps_limit_const{limits.flags()});
     if (const auto own = known.addresses.find(interface.name); policies.hooks[i].rejects && own != known.addresses.end())
       hook.constants["reject_const"] = bytes_of(reject_constants(own->second));
-    if (const auto* guard = interface.extensions.get<WireGuard>())
-      hook.constants["wireguard_const"] = bytes_of(compile_wireguard(*guard, interface.name, slots));
+    if (const auto guard = guards.find(interface.name); guard != guards.end()) hook.constants["wireguard_const"] = bytes_of(guard->second);
     image.hooks.push_back(std::move(hook));
   }
   for (uint32_t i = 0; i < registry.used().size(); ++i)
     if (const SetUse& use = registry.used()[i]; use.name.empty()) image.lists[i] = use.prefixes;
   image.slots = slots.used();
   image.slot_end = slots.end();
-  image.parts = parts_of(config);
+  image.parts = parts.get();
   return image;
 }
 

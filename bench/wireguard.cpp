@@ -45,7 +45,7 @@ std::vector<Row> measure_wireguard(const std::string& object, const std::string&
     Config config;
     Interface wan;
     wan.name = "wan", wan.match = {"bench0"};
-    wan.extensions.set(WireGuard{{51820}, {}});
+    wan.extensions.set(WireGuard{.ports = {51820}, .handshakes = Rate{Counted::packets, 20, 1}});
     config.interfaces.push_back(wan);
     Policy edge;
     edge.name = "edge", edge.attach = {{"wan", {}}};

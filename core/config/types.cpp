@@ -135,6 +135,16 @@ Type<std::chrono::milliseconds> duration_type() {
           }};
 }
 
+Type<Rate> rate_type() {
+  return {{"rate", {{"type", "string"}, {"pattern", "^[0-9]+([kMG]?(pps|/(s|sec|m|min|h|hour|d|day))|[kmgMG]?(bit|bit/s|B/s))$"}}}, [](Decoder& d, const Node& node, Rate& out) {
+            if (!expect_scalar(d, node, "a rate")) return false;
+            const auto rate = parse_rate(node.text);
+            if (!rate) return d.error(node, fmt::format("`{}` is no rate", node.text), "write 100/s, 5/min, 10kpps, 50mbit or 10kB/s: from 1/d to 100Mpps, or from 1kbit to 1000gbit");
+            out = *rate;
+            return true;
+          }};
+}
+
 Type<Prefix> prefix_type() { return {{"prefix", {{"type", "string"}}}, decode_prefix}; }
 
 Type<Address> address_type() {

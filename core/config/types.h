@@ -6,6 +6,7 @@
 #include "core/base/diagnostic.h"
 #include "core/config/descriptors.h"
 #include "core/net/address.h"
+#include "core/net/rate.h"
 
 namespace penstock {
 
@@ -29,6 +30,7 @@ Type<std::string> reference_type(std::string kind);  // the name of something th
 Type<bool> yes_no_type();                            // yes | no | true | false
 Type<uint32_t> number_type(uint32_t least, uint32_t most);
 Type<std::chrono::milliseconds> duration_type();           // 10ms, 5s, 1h30m
+Type<Rate> rate_type();                                    // 100/s, 5/min, 10kpps, 50mbit
 Type<Prefix> prefix_type();
 Type<Address> address_type();
 

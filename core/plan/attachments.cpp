@@ -47,9 +47,9 @@ Result<std::vector<Attachment>> attachments_of(const std::vector<HookImage>& hoo
 
 bool mode_satisfies(const std::string& asked, XdpAttach mode) { return asked == "auto" || asked == attach_name(mode); }
 
-namespace {
+std::string link_pin(const Instance& instance, uint32_t ifindex) { return instance.pins(fmt::format("links/xdp-{}", ifindex)); }
 
-std::string link_path(const Instance& instance, uint32_t ifindex) { return instance.pins(fmt::format("links/xdp-{}", ifindex)); }
+namespace {
 
 Result<> attach_new(const Instance& instance, const Wanted& w, std::vector<Diagnostic>& warnings) {
   if (w.mode == "offload") return fail(fmt::format("{} cannot run programs in hardware (offload)", w.device.name), "say `xdp: native`");
@@ -66,7 +66,7 @@ Result<> attach_new(const Instance& instance, const Wanted& w, std::vector<Diagn
     link = std::move(generic);
   }
   if (!link) return Failure(std::move(link).error());
-  return pin(link->get(), link_path(instance, w.device.ifindex));
+  return pin(link->get(), link_pin(instance, w.device.ifindex));
 }
 
 // Looked at before the first attach, which may reset a link for nothing.
@@ -88,7 +88,7 @@ Result<std::vector<Diagnostic>> attach_wanted(const Instance& instance, const st
   if (on_failure == AttachFailure::fatal) TRY(refuse_strangers(running, wanted));
   for (const RunningLink& there : running.links) {
     const auto want = std::find_if(wanted.begin(), wanted.end(), [&](const Wanted& w) { return w.device.ifindex == there.ifindex; });
-    const std::string path = link_path(instance, there.ifindex);
+    const std::string path = link_pin(instance, there.ifindex);
     if (there.info.ifindex == 0) {  // the device is gone: so is the attachment
       unlink(path.c_str());
       continue;
@@ -101,7 +101,7 @@ Result<std::vector<Diagnostic>> attach_wanted(const Instance& instance, const st
     }
   }
   for (const Wanted& w : wanted) {
-    if (auto link = open_pin(link_path(instance, w.device.ifindex))) {
+    if (auto link = open_pin(link_pin(instance, w.device.ifindex))) {
       TRY_ASSIGN(const bpf_prog_info info, program_info(w.program));
       TRY_ASSIGN(const LinkInfo now, link_info(link->get()));
       if (now.program != info.id) TRY(update_link(link->get(), w.program));

@@ -10,14 +10,15 @@
 namespace penstock {
 namespace {
 
-// A port that nobody may have named before.
-bool check_ports(Decoder& d, const Node& node, WireGuard& guard) {
+bool check_guard(Decoder& d, const Node& node, WireGuard& guard) {
   if (guard.ports.empty()) return d.error(node, "the WireGuard guard has no port: its list is empty", "write `port: 51820`");
   if (guard.ports.size() > PS_WIREGUARD_PORTS)
     return d.error(node, fmt::format("{} ports, but a guard has at most {}", guard.ports.size(), PS_WIREGUARD_PORTS));
   std::ranges::sort(guard.ports);
   const auto twice = std::ranges::adjacent_find(guard.ports);
   if (twice != guard.ports.end()) return d.error(node, fmt::format("port {} stands twice in the list", *twice), "remove one of them");
+  if (guard.handshakes && guard.handshakes->counted == Counted::bytes)
+    return d.error(guard.handshakes_at, "handshakes are counted in packets, not in bytes", "write 20/s");
   return true;
 }
 
@@ -34,7 +35,10 @@ Type<uint16_t> port_type() {
 Keys<WireGuard> keys() {
   return Keys<WireGuard>("guard", "UDP ports to which only real WireGuard passes.")
       .required("port", one_or_list_of(port_type()), &WireGuard::ports, {"The ports that WireGuard listens on.", "51820"})
-      .check(check_ports);
+      .optional("handshakes", rate_type(), &WireGuard::handshakes,
+                {"How many handshakes a source may begin: what is over it is dropped. IPv6 sources count by their /64. Data is never limited.", "20/s"})
+      .located(&WireGuard::handshakes_at)
+      .check(check_guard);
 }
 
 }  // namespace

@@ -14,6 +14,9 @@
 
 const volatile struct ps_wireguard_const wireguard_const;
 
+// From the stage of limits: where the packet is counted as over limit `index`, or PS_NO_SLOT.
+__u32 limit_slot(__u32 index);
+
 static __always_inline int wireguard_guards(const struct ps_datagram *d)
 {
   if (d->protocol != IPPROTO_UDP || !(d->flags & PS_PORTS))
@@ -24,24 +27,24 @@ static __always_inline int wireguard_guards(const struct ps_datagram *d)
   return 0;
 }
 
-// Is what follows the UDP header a message, `length` bytes by that header's word?
-static __always_inline int wireguard_is_message(struct xdp_md *ctx, const struct ps_datagram *d)
+// The type of the message that follows the UDP header, by its length in that header; 0: it is none.
+static __always_inline int wireguard_message(struct xdp_md *ctx, const struct ps_datagram *d)
 {
   const __be16 *udp = packet_header(ctx, d->transport, 12);
   if (!udp || d->end - d->transport < 12)
     return 0;
-  const __u32 length = bpf_ntohs(udp[2]) - 8;
+  const __u32 length = bpf_ntohs(udp[2]) - 8, type = bpf_ntohs(udp[4]);
   if (udp[5])
     return 0;
-  switch (bpf_ntohs(udp[4])) {
+  switch (type) {
   case WIREGUARD_INITIATION:
-    return length == 148;
+    return length == 148 ? type : 0;
   case WIREGUARD_RESPONSE:
-    return length == 92;
+    return length == 92 ? type : 0;
   case WIREGUARD_COOKIE:
-    return length == 64;
+    return length == 64 ? type : 0;
   case WIREGUARD_DATA:
-    return length >= 32;
+    return length >= 32 ? type : 0;
   default:
     return 0;
   }
@@ -52,10 +55,15 @@ static __always_inline int wireguard_stage(struct xdp_md *ctx, const struct ps_p
 {
   if (!wireguard_guards(&p->outer))
     return PS_PASS;
-  if (!wireguard_is_message(ctx, &p->outer)) {
-    count(wireguard_const.slot_invalid, p->length);
+  const int message = wireguard_message(ctx, &p->outer);
+  __u32 dropped = message ? PS_NO_SLOT : wireguard_const.slot_invalid;
+  if (message)
+    trace_event(PS_TRACE_WIREGUARD, p->outer.port[PS_DESTINATION], message >> 8, 0);
+  if (wireguard_const.limited && message == WIREGUARD_INITIATION)
+    dropped = limit_slot(wireguard_const.limit);
+  if (dropped != PS_NO_SLOT) {
+    count(dropped, p->length);
     return PS_DROP;
   }
-  trace_event(PS_TRACE_WIREGUARD, p->outer.port[PS_DESTINATION], 0, 0);
   return PS_PASS;
 }

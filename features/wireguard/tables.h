@@ -8,5 +8,7 @@
 struct ps_wireguard_const {
   __u32 ports;                       // how many
   __u32 slot_invalid;                // where drops are counted
+  __u32 limited;                     // handshakes are, by
+  __u32 limit;                       // this entry of map `limits`
   __u16 port[PS_WIREGUARD_PORTS];    // host order
 };

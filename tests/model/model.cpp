@@ -1,6 +1,7 @@
 #include "tests/model/model.h"
 
 #include <algorithm>
+#include <ostream>
 
 #include "features/wireguard/config.h"
 #include "tests/model/answer.h"
@@ -197,10 +198,19 @@ bool wireguard_message(const Packet& packet) {
   }
 }
 
-bool guarded(const Interface& interface, const Packet& packet) {
+// The reason why a guarded port does not take the packet; empty: it does, or is none.
+std::string guard(const Interface& interface, const Packet& packet, const World& world) {
   const auto* guard = interface.extensions.get<WireGuard>();
-  return guard && packet.protocol == 17 && packet.destination_port &&
-         std::ranges::find(guard->ports, *packet.destination_port) != guard->ports.end();
+  if (!guard || packet.protocol != 17 || !packet.destination_port) return "";
+  if (std::ranges::find(guard->ports, *packet.destination_port) == guard->ports.end()) return "";
+  if (!wireguard_message(packet)) return "not-wireguard";
+  if (!guard->handshakes || packet.udp_head[0] != 1) return "";
+  Limit rate;
+  rate.rate = *guard->handshakes;
+  rate.burst = std::max<uint64_t>(guard->handshakes->amount / 10, 1);  // of a rate a second
+  LimitMemory nothing;
+  const Limited found = limit(rate, "wireguard/" + interface.name, packet, world.length, world.now, world.memory ? world.memory->limits : nothing);
+  return found == Limited::within ? "" : "rate-limited";
 }
 
 Exit judge(const Policy& policy, const Config& config, const Interface& interface, std::span<const uint8_t> frame, const Packet& packet,
@@ -228,6 +238,12 @@ Exit judge(const Policy& policy, const Config& config, const Interface& interfac
 
 }  // namespace
 
+void PrintTo(const Outcome& outcome, std::ostream* out) {
+  *out << outcome.verdict;
+  for (const Exit& exit : outcome.exits) *out << ", " << exit.text();
+  if (!outcome.answer.empty()) *out << ", " << outcome.answer.size() << " bytes of answer";
+}
+
 Outcome judge(const Config& config, const Interface& interface, std::span<const uint8_t> frame, const World& given) {
   World world = given;
   if (world.length == 0) world.length = frame.size();
@@ -238,7 +254,7 @@ Outcome judge(const Config& config, const Interface& interface, std::span<const 
   }
   if (read.kind == Kind::not_ip) return {"pass", {{"pass", "not-ip", "", ""}}};
 
-  if (guarded(interface, read.packet) && !wireguard_message(read.packet)) return {"drop", {{"drop", "not-wireguard", "", ""}}};
+  if (const std::string reason = guard(interface, read.packet, world); !reason.empty()) return {"drop", {{"drop", reason, "", ""}}};
 
   Outcome out{"pass", {}};
   for (const Policy& policy : config.policies) {

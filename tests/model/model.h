@@ -2,6 +2,7 @@
 // programs: its own parser, its own evaluation.  Slow and simple on purpose.
 #pragma once
 #include <cstdint>
+#include <iosfwd>
 #include <map>
 #include <span>
 #include <string>
@@ -27,6 +28,8 @@ struct Outcome {
   std::vector<uint8_t> answer{};    // with "tx": the frame that leaves
   bool operator==(const Outcome&) const = default;
 };
+
+void PrintTo(const Outcome& outcome, std::ostream* out);  // for a test that fails
 
 // What earlier packets leave behind.
 struct Memory {

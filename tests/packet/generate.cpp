@@ -347,7 +347,11 @@ Config Generator::config() {
     i.name = name;
     i.match = {std::string("dev-") + name};
     i.malformed = chance(70) ? Malformed::drop : Malformed::pass;
-    if (chance(50)) i.extensions.set(WireGuard{chance(50) ? std::vector<uint16_t>{53} : std::vector<uint16_t>{22, 53, 443, 65535}, {}});
+    if (chance(50)) {
+      WireGuard guard{.ports = chance(50) ? std::vector<uint16_t>{53} : std::vector<uint16_t>{22, 53, 443, 65535}};
+      if (chance(30)) guard.handshakes = Rate{Counted::packets, 20, 1};
+      i.extensions.set(guard);
+    }
     out.interfaces.push_back(i);
   }
   for (const char* name : {"s0", "s1", "s2"}) {
