@@ -5,6 +5,7 @@
 #include <exception>
 
 #include "bench/harness.h"
+#include "bench/limits.h"
 #include "bench/node.h"
 #include "bench/prefixes.h"
 #include "bench/rules.h"
@@ -44,6 +45,8 @@ int main(int argc, char** argv)
         for (auto& row : penstock::bench::measure_rules(PENSTOCK_BENCH_OBJECT, only, options))
             rows.push_back(std::move(row));
         for (auto& row : penstock::bench::measure_wireguard(PENSTOCK_BENCH_OBJECT, only, options))
+            rows.push_back(std::move(row));
+        for (auto& row : penstock::bench::measure_limits(PENSTOCK_BENCH_OBJECT, only, !no_peers, options))
             rows.push_back(std::move(row));
         penstock::bench::print(rows);
         penstock::bench::write_json(rows, out);

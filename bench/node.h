@@ -24,6 +24,7 @@ public:
     explicit Node(const Config& config);
 
     int program() const { return loaded_.program(0); }       // fd
+    int map(const std::string& name) const { return loaded_.map(name); }  // fd
     const std::string& structure() const { return structure_; }  // of the set or else the rules, as `status` shows it
     double compile_seconds() const { return compile_seconds_; }
     double load_seconds() const { return load_seconds_; }

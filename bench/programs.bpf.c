@@ -210,6 +210,35 @@ int set_extras(struct xdp_md *ctx)
     return judge(ctx, set_extra_lookup(set, source.ipv6, source.hi, source.lo, bpf_ktime_get_coarse_ns()));
 }
 
+// A limiter per source on the kernel's LRU hash, without a lock, on the coarse clock: 100 packets in a second, ten at once.
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, __u64);
+} lru_buckets SEC(".maps");
+
+SEC("xdp.frags")
+int lru_limit(struct xdp_md *ctx)
+{
+    const __u64 each = 10000000, burst = 10, now = bpf_ktime_get_coarse_ns();
+    struct source source;
+    if (!parse(ctx, &source))
+        return judge(ctx, 0);
+    __u32 key = source.hi >> 32;
+    __u64 *word = bpf_map_lookup_elem(&lru_buckets, &key);
+    if (!word) {
+        const __u64 first = now + each;
+        bpf_map_update_elem(&lru_buckets, &key, &first, BPF_ANY);
+        return judge(ctx, 0);
+    }
+    const __u64 due = (*word > now ? *word : now) + each;
+    if (due - now > burst * each)
+        return judge(ctx, 1);
+    *word = due;
+    return judge(ctx, 0);
+}
+
 struct lpm4_key {
     __u32 length;
     __be32 address;

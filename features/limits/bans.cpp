@@ -17,7 +17,8 @@ struct Place {
 Place place_of(const LiveLimits& live, const ps_limit& limit, const Address& address) {
   const uint64_t hi = address.is_v4() ? 0 : address.hi & limit.mask6.hi;
   const uint64_t lo = address.is_v4() ? address.v4() & limit.mask4 : 0;
-  const uint64_t key = limit_ban_key(address.is_v4(), hi, lo), hash = limit_ban_hash(&live.head(), key);
+  const uint64_t key = limit_ban_key(address.is_v4(), hi, lo);
+  const uint64_t hash = limit_hash_end(limit_hash_address(&live.head(), limit_hash_begin(&limit, &live.head()), address.is_v4(), hi, lo));
   return {live.line(limit.bans + limit_line_one(hash, limit.ban_lines)), live.line(limit.bans + limit_line_two(hash, limit.ban_lines)), key};
 }
 

@@ -25,8 +25,8 @@ uint32_t flags_of(const Limit& limit) {
   return 0;
 }
 
-// Of four places in a line, two for buckets: of 100,000 keys one finds no place then, and takes from its prefix's.  A third of
-// the places for bans, where that must not be: it is less than one in 100 million.
+// See entries.h.  Half of the places for buckets: who finds none takes from its prefix's.  A third of them for bans, where that
+// must not be.
 uint32_t bucket_lines_for(uint32_t entries) { return (entries + 1) / 2; }
 uint32_t ban_lines_for(uint32_t entries) { return (3 * entries + 3) / 4; }
 

@@ -103,32 +103,24 @@ static __always_inline struct ps_address limit_address(const struct ps_limit *li
   return a;
 }
 
-static __always_inline __u64 limit_mix_address(const struct ps_limit_head *head, __u64 h, const struct ps_address *a)
+static __always_inline __u64 limit_hash_side(const struct ps_limit *limit, const struct ps_limit_head *head, __u64 h,
+                                             const struct ps_datagram *d, __u32 side)
 {
-  return limit_mix(head, limit_mix(head, h, a->hi), a->lo);
+  const struct ps_address a = limit_address(limit, d, side);
+  return limit_hash_address(head, h, d->flags & PS_IPV4, a.hi, a.lo);
 }
 
-static __always_inline __u64 limit_begin(const struct ps_limit *limit, const struct ps_limit_head *head)
-{
-  return head->seed ^ ((__u64)limit->id << 32 | (limit->flags & (PS_LIMIT_SOURCE | PS_LIMIT_DESTINATION | PS_LIMIT_FLOW)));
-}
-
-// The hash of the packet's key.
+// The hash of the packet's key.  That of a ban is the same: its key is one address, too.
 static __always_inline __u64 limit_hash(const struct ps_limit *limit, const struct ps_limit_head *head, const struct ps_datagram *d)
 {
-  __u64 h = limit_begin(limit, head);
-  if (LIMIT_ASKS(PS_LIMIT_SOURCE)) {
-    const struct ps_address source = limit_address(limit, d, PS_SOURCE);
-    h = limit_mix_address(head, h, &source);
-  }
-  if (LIMIT_ASKS(PS_LIMIT_DESTINATION)) {
-    const struct ps_address destination = limit_address(limit, d, PS_DESTINATION);
-    h = limit_mix_address(head, h, &destination);
-  }
+  __u64 h = limit_hash_begin(limit, head);
+  if (LIMIT_ASKS(PS_LIMIT_SOURCE))
+    h = limit_hash_side(limit, head, h, d, PS_SOURCE);
+  if (LIMIT_ASKS(PS_LIMIT_DESTINATION))
+    h = limit_hash_side(limit, head, h, d, PS_DESTINATION);
   if (LIMIT_ASKS(PS_LIMIT_FLOW))
     h = limit_mix(head, h, (__u64)d->port[PS_SOURCE] << 24 | (__u64)d->port[PS_DESTINATION] << 8 | d->protocol);
-  h = limit_mix(head, h, limit->id);
-  return h & ~PS_LIMIT_SEEN ? h : 2;  // 0 is an empty place
+  return limit_hash_end(h);
 }
 
 // Of a key without a place the bucket that its prefix shares.
@@ -136,7 +128,7 @@ static __always_inline __u64 *limit_shared(const struct ps_limit *limit, const s
 {
   const struct ps_address *a = &d->address[limit->flags & PS_LIMIT_SOURCE ? PS_SOURCE : PS_DESTINATION];
   const __u64 prefix = d->flags & PS_IPV4 ? PS_V4_MARK | (a->lo & limit->share4) : a->hi & limit->share6;
-  const __u64 h = limit_mix(head, limit_mix(head, limit_begin(limit, head), prefix), ~0ull);
+  const __u64 h = limit_hash_end(limit_mix(head, ~limit_hash_begin(limit, head), prefix));
   struct ps_limit_line *line = limit_line(limit->shares + limit_line_one(h, limit->share_lines));
   if (!line)
     return 0;
@@ -146,9 +138,10 @@ static __always_inline __u64 *limit_shared(const struct ps_limit *limit, const s
 }
 
 // The bucket of the packet's key, made where there is none; or that of its prefix.
-static __always_inline __u64 *limit_bucket(const struct ps_limit *limit, const struct ps_limit_head *head, const struct ps_datagram *d, __u64 now)
+static __always_inline __u64 *limit_bucket(const struct ps_limit *limit, const struct ps_limit_head *head, const struct ps_datagram *d,
+                                           __u64 hash, __u64 now)
 {
-  const __u64 hash = limit_hash(limit, head, d), key = hash & ~PS_LIMIT_SEEN;
+  const __u64 key = hash & ~PS_LIMIT_SEEN;
   struct ps_limit_line *one = limit_line(limit->buckets + limit_line_one(hash, limit->bucket_lines));
   struct ps_limit_line *two = limit_line(limit->buckets + limit_line_two(hash, limit->bucket_lines));
   if (!one || !two)
@@ -188,12 +181,10 @@ struct limit_ban_place {
   struct ps_limit_line *one, *two;
   __u64 key;
 };
-static __always_inline struct limit_ban_place limit_ban_place(const struct ps_limit *limit, const struct ps_limit_head *head,
-                                                              const struct ps_datagram *d)
+static __always_inline struct limit_ban_place limit_ban_place(const struct ps_limit *limit, const struct ps_datagram *d, __u64 hash)
 {
   const struct ps_address a = limit_address(limit, d, limit->flags & PS_LIMIT_SOURCE ? PS_SOURCE : PS_DESTINATION);
   const __u64 key = limit_ban_key(d->flags & PS_IPV4, a.hi, a.lo);
-  const __u64 hash = limit_ban_hash(head, key);
   return (struct limit_ban_place){limit_line(limit->bans + limit_line_one(hash, limit->ban_lines)),
                                   limit_line(limit->bans + limit_line_two(hash, limit->ban_lines)), key};
 }
@@ -207,15 +198,14 @@ static __always_inline struct ps_limit_entry *limit_find_ban(const struct limit_
 }
 
 // When the ban of the packet's address ends, ticks; 0: it has none.
-static __always_inline __u64 limit_banned(const struct ps_limit *limit, const struct ps_limit_head *head, const struct ps_datagram *d)
+static __always_inline __u64 limit_banned(const struct ps_limit *limit, const struct ps_datagram *d, __u64 hash)
 {
-  const struct limit_ban_place at = limit_ban_place(limit, head, d);
+  const struct limit_ban_place at = limit_ban_place(limit, d, hash);
   const struct ps_limit_entry *entry = limit_find_ban(&at);
   return entry ? *(volatile __u64 *)&entry->word : 0;
 }
 
-// Bans the packet's address, where there is a place: what is banned never makes room.  Behind each other for the verifier:
-// bans are rare, so this is a function of its own.
+// Bans the packet's address, where there is a place: what is banned never makes room.
 __noinline int limit_impose(__u32 index)
 {
   const struct ps_packet *p = packet_scratch();
@@ -226,7 +216,7 @@ __noinline int limit_impose(__u32 index)
   struct ps_limit_counts *counts = limit_counts(limit);
   if (!head || !counts)
     return 0;
-  const struct limit_ban_place at = limit_ban_place(limit, head, &p->outer);
+  const struct limit_ban_place at = limit_ban_place(limit, &p->outer, limit_hash(limit, head, &p->outer));
   if (!at.one || !at.two)
     return 0;
   const __u64 now = limit_now(limit);
@@ -268,15 +258,15 @@ __noinline __u32 limit_slot(__u32 index)
   if (!head)
     return LIMIT_NO_SLOT;
   const struct ps_datagram *d = &p->outer;
-  const __u64 now = limit_now(limit);
+  const __u64 now = limit_now(limit), hash = limit_hash(limit, head, d);
   if (LIMIT_ASKS(PS_LIMIT_BANS)) {
-    const __u64 end = limit_banned(limit, head, d);
+    const __u64 end = limit_banned(limit, d, hash);
     if (end > now) {
       limit_trace(limit, PS_LIMIT_IS_BANNED, end - now);
       return limit->slot[1];
     }
   }
-  __u64 *word = limit_bucket(limit, head, d, now);
+  __u64 *word = limit_bucket(limit, head, d, hash, now);
   if (!word)
     return LIMIT_NO_SLOT;
   const __u64 seen = *(volatile __u64 *)word;

@@ -33,18 +33,22 @@ std::span<ps_limit_line> all_lines(const LiveLimits& live, const ps_limit& l) {
 }  // namespace
 
 Result<LiveLimits> LiveLimits::open(const Instance& instance, uint64_t generation) {
-  LiveLimits out;
-  if (generation == 0) return out;
+  if (generation == 0) return LiveLimits{};
   auto table = open_pin(instance.generation(generation) + "/limits");
   auto lines = open_pin(instance.generation(generation) + "/limit_lines");
-  if (!table || !lines) return out;  // it limits nothing
-  TRY_ASSIGN(const bpf_map_info info, map_info(table->get()));
+  if (!table || !lines) return LiveLimits{};  // it limits nothing
   TRY_ASSIGN(const bool ours, can_share_limits(lines->get()));
-  if (info.value_size != sizeof(ps_limit) || !ours) return out;
-  TRY_ASSIGN(const Mapping memory, map_memory(table->get()));
+  return ours ? of_maps(table->get(), lines->get()) : LiveLimits{};
+}
+
+Result<LiveLimits> LiveLimits::of_maps(int table, int lines) {
+  LiveLimits out;
+  TRY_ASSIGN(const bpf_map_info info, map_info(table));
+  if (info.value_size != sizeof(ps_limit)) return out;
+  TRY_ASSIGN(const Mapping memory, map_memory(table));
   out.limits.assign(memory.as<ps_limit>(), memory.as<ps_limit>() + info.max_entries);
-  TRY_ASSIGN(const bpf_map_info lines_info, map_info(lines->get()));
-  TRY_ASSIGN(out.lines, map_memory(lines->get()));
+  TRY_ASSIGN(const bpf_map_info lines_info, map_info(lines));
+  TRY_ASSIGN(out.lines, map_memory(lines));
   out.count = lines_info.max_entries;
   out.map_id = lines_info.id;
   // A table that disagrees with its map is none of ours.

@@ -18,6 +18,8 @@ struct LiveLimits {
   uint32_t map_id = 0;
 
   static Result<LiveLimits> open(const Instance& instance, uint64_t generation);
+  // Of a program's maps `limits` and `limit_lines`, whoever made them.
+  static Result<LiveLimits> of_maps(int limits, int lines);
 
   ps_limit_line* line(uint32_t number) const { return lines.as<ps_limit_line>() + number; }
   const ps_limit_head& head() const { return *lines.as<ps_limit_head>(); }

@@ -296,7 +296,8 @@ Limit Generator::limit(bool may_ban) {
   Limit out;
   constexpr uint64_t amounts[] = {1, 3, 10, 100, 1000, 7777};
   constexpr uint32_t seconds[] = {1, 60};
-  out.rate = chance(25) ? Rate{Counted::bytes, 1000 * (1 + below(1'000'000)), 1} : Rate{Counted::packets, pick(amounts), pick(seconds)};
+  constexpr uint64_t bits[] = {1'000'000, 8'000'000, 50'000'000, 400'000'000, 1'000'000'000};  // a byte takes a whole number of ticks
+  out.rate = chance(25) ? Rate{Counted::bytes, pick(bits), 1} : Rate{Counted::packets, pick(amounts), pick(seconds)};
   out.burst = chance(50) ? default_burst(out.rate) : out.rate.counted == Counted::bytes ? 1 + below(5000) : 1 + below(6);
   constexpr LimitPer pers[] = {LimitPer::source, LimitPer::source, LimitPer::source, LimitPer::destination, LimitPer::destination, LimitPer::source_destination, LimitPer::flow, LimitPer::rule};
   constexpr uint8_t lengths4[] = {32, 32, 24, 8, 31}, lengths6[] = {64, 64, 48, 128, 33};
