@@ -4,6 +4,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <future>
 #include <map>
 #include <memory>
 
@@ -102,6 +103,7 @@ Result<Image> compile(const Config& config, const Known& known) {
   Image image;
   SlotTable slots(known.slots);
   SetRegistry registry;
+  auto parts = std::async(std::launch::async, [&] { return parts_of(config); });  // which need nothing that follows
   std::vector<std::string> interfaces;
   for (const Interface& i : config.interfaces) interfaces.push_back(i.name);
   // Every named set has a table, used by a rule or not: run-time commands find it.
@@ -168,7 +170,7 @@ Result<Image> compile(const Config& config, const Known& known) {
     if (const SetUse& use = registry.used()[i]; use.name.empty()) image.lists[i] = use.prefixes;
   image.slots = slots.used();
   image.slot_end = slots.end();
-  image.parts = parts_of(config);
+  image.parts = parts.get();
   return image;
 }
 

@@ -86,6 +86,18 @@ Result<> look_for_syn_proxy(Prepared& out, Known& known) {
   return {};
 }
 
+// What revisions tell of what runs and of what ran; read while the file is.
+struct Past {
+  std::optional<Revision> current;
+  std::vector<Slot> slots;
+};
+Past read_past(const Revisions& revisions, uint64_t runs) {
+  Past out{{}, revisions.known_slots()};
+  if (runs != 0)
+    if (auto current = revisions.with_parts(runs)) out.current = std::move(*current);
+  return out;
+}
+
 }  // namespace
 
 std::string who_asks() {
@@ -112,8 +124,13 @@ Result<size_t> most_rule_entries() {
 
 Result<Prepared> prepare(const Instance& instance, const std::string& file, std::optional<uint64_t> revision) {
   Prepared out;
+  out.grace = begin_grace_period(instance);
   const Revisions revisions(instance);
   Revision& next = out.change.revision;
+  auto running = observe(instance);
+  // Confirmed, then cut off: the next command finishes it, and it is what runs already.
+  if (running && running->transaction && running->transaction->confirmed()) running->state.generation = running->transaction->to;
+  auto past = std::async(std::launch::async, [&revisions, runs = running ? running->state.generation : 0] { return read_past(revisions, runs); });
   if (revision) {
     TRY_ASSIGN(const Revision kept, revisions.read(*revision));
     TRY_ASSIGN(out.config, config_of(instance, kept));
@@ -132,17 +149,17 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
 
   Known known;
   TRY_ASSIGN(known.addresses, node_addresses(out.config.interfaces));
-  known.slots = revisions.known_slots();
+  if (!running) return Failure(std::move(running).error());
+  out.running = std::move(*running);
+  Past before = past.get();
+  out.current = std::move(before.current);
+  known.slots = std::move(before.slots);
+  out.known_slots = slot_numbers(known.slots);
   TRY(look_for_syn_proxy(out, known));
   TRY_ASSIGN(known.rule_entries, most_rule_entries());
-  TRY_ASSIGN(out.running, observe(instance));
-  // Confirmed, then cut off: the next command finishes it, and it is what runs already.
-  if (out.running.transaction && out.running.transaction->confirmed()) out.running.state.generation = out.running.transaction->to;
   TRY_ASSIGN(known.sets, read_known_sets(instance, out.running, out.config.sets));
   TRY_ASSIGN(known.limits, read_known_limits(instance, out.running.state.generation));
   TRY_ASSIGN(out.change.image, compile(out.config, known));
-  if (out.running.state.generation != 0)
-    if (auto current = revisions.read(out.running.state.generation)) out.current = std::move(*current);
 
   const std::vector<Device> devices = list_devices();
   add_raw_hooks(out.change.image.hooks, devices, out.current ? out.current->hooks : std::vector<HookImage>{});
@@ -158,6 +175,8 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   next.parts = image.parts;
   next.structures = image.structures;
   next.digests = digests_of(image);
+  TRY_ASSIGN(const Level level, kernel_level());
+  next.code = object_digest("xdp", level) + object_digest("tc", level);
 
   TRY_ASSIGN(out.attachments, attachments_of(image.hooks, devices));
   for (const Attachment& a : out.attachments) next.devices[a.device.ifindex] = a.device.name;
@@ -176,7 +195,7 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
     auto text = read_text(revisions.file(newest));
     file_changed = !text || *text != out.change.config;
   }
-  out.plan = make_plan(image, next.digests, out.current, out.running, out.attachments, file_changed, facts);
+  out.plan = make_plan(image, next.digests, out.current, out.running, out.attachments, file_changed, facts, next.code);
   for (Setting& s : out.plan.settings) s.since = next.generation;
   out.change.settings = out.plan.settings;
   out.warnings.insert(out.warnings.end(), out.plan.warnings.begin(), out.plan.warnings.end());
@@ -191,48 +210,97 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   return out;
 }
 
-Result<> judge(Prepared& prepared) {
-  if (!prepared.plan.reload) return {};
-  const Image& image = prepared.change.image;
-  auto passed = require_tests(prepared.config, image);
-  if (!passed) {
-    quote_source(passed.error(), prepared.config);
-    return Failure(std::move(passed).error());
-  }
-  prepared.tests_passed = *passed;
-  TRY_ASSIGN(Risks risks, find_risks(prepared.config, image, prepared.attachments));
-  prepared.risks = std::move(risks.found);
-  prepared.warnings.insert(prepared.warnings.end(), risks.warnings.begin(), risks.warnings.end());
-  return {};
+namespace {
+
+std::map<std::string, int> descriptors(const std::map<std::string, Fd>& maps) {
+  std::map<std::string, int> out;
+  for (const auto& [name, map] : maps) out[name] = map.get();
+  return out;
 }
 
-Result<Loaded> load_candidate(const Instance& instance, const Prepared& prepared) {
-  const uint64_t from = prepared.running.state.generation;
-  TRY_ASSIGN(auto shared, shared_maps(instance, prepared.change.image, from));
+// Tables of this size or more are taken over where they did not change, bytes; smaller ones are copied, so that what runs
+// and the spare have each their own to be changed.
+constexpr size_t taken_over_min = 8u << 20;
+
+// The tables of what runs that say the same in the image.
+std::map<std::string, Fd> unchanged_tables(const Instance& instance, const Prepared& prepared) {
+  std::map<std::string, Fd> out;
+  if (!prepared.current) return out;
+  const auto& before = prepared.current->digests;
+  const auto& now = prepared.change.revision.digests;
+  for (const TableImage& table : prepared.change.image.tables) {
+    const std::string key = "table " + table.map;
+    const auto old = before.find(key);
+    if (table.data.size() < taken_over_min || old == before.end() || old->second != now.at(key)) continue;
+    if (auto map = open_pin(instance.generation(prepared.running.state.generation) + "/" + table.map)) out[table.map] = std::move(*map);
+  }
+  return out;
+}
+
+Result<Risks> risks_of(const Instance& instance, const Prepared& prepared, Candidate* candidate) {
+  const Image& image = prepared.change.image;
+  if (prepared.attachments.empty()) return Risks{};
+  if (!candidate) {
+    TRY_ASSIGN(const auto state, state_maps(instance, image));
+    return find_risks(prepared.config, image, prepared.attachments, descriptors(state));
+  }
+  ReplayOptions options{.world = World::live};
+  if (candidate->judges.hooks() == 0) {
+    options.shared = candidate->programs.maps();
+    std::erase_if(options.shared, [](const auto& map) { return is_scratch(map.first); });
+    TRY_ASSIGN(candidate->judges, load_image(image, Replay::load_options(options)));
+  }
+  TRY_ASSIGN(Replay replay, Replay::over(image, options, std::move(candidate->judges)));
+  auto risks = find_risks(prepared.config, prepared.attachments, replay);
+  candidate->judges = std::move(replay).release();
+  return risks;
+}
+
+}  // namespace
+
+Result<Candidate> load_candidate(const Instance& instance, Prepared& prepared) {
+  const Image& image = prepared.change.image;
+  const Revision& revision = prepared.change.revision;
+  TRY_ASSIGN(auto shared, shared_maps(instance, image, prepared.running.state.generation, prepared.known_slots));
   if (const auto talkers = shared.find("policy_talkers"); talkers != shared.end()) {
     std::set<uint32_t> known;
-    for (const Slot& slot : Revisions(instance).known_slots()) known.insert(slot.number);
+    for (uint32_t slot = 0; slot < prepared.known_slots.size(); ++slot)
+      if (prepared.known_slots[slot]) known.insert(slot);
     TRY(forget_talkers(talkers->second.get(), known));
   }
   if (const auto lines = shared.find("limit_lines"); lines != shared.end()) {
     TRY_ASSIGN(const bool same, can_share_limits(lines->second.get()));
     if (!same) shared.erase(lines);
   }
-  LoadOptions options;
+  const auto with_limits = [&](Candidate candidate) -> Result<Candidate> {
+    TRY(take_over_limits(instance, image, prepared.running.state.generation, candidate.programs));
+    TRY(start_syn_proxy(candidate.programs.map("syn_proxy")));
+    return candidate;
+  };
   if (prepared.current) {
-    for (const TableImage& table : prepared.change.image.tables) {
-      const std::string key = "table " + table.map;
-      const auto before = prepared.current->digests.find(key);
-      if (before == prepared.current->digests.end() || before->second != prepared.change.revision.digests.at(key)) continue;
-      if (auto map = open_pin(instance.generation(from) + "/" + table.map)) shared[table.map] = std::move(*map);
-    }
+    TRY_ASSIGN(auto spare, take_spare(instance, {image, revision.digests, *prepared.current, revision.code}, shared, prepared.grace));
+    if (spare) return with_limits({std::move(spare->programs), std::move(spare->judges)});
   }
-  for (const auto& [name, map] : shared) options.shared[name] = map.get();
-  TRY_ASSIGN(Loaded loaded, load_image(prepared.change.image, options));  // libbpf keeps duplicates of shared descriptors
-  TRY(take_over_limits(instance, prepared.change.image, from, loaded));
-  TRY(restore_elements(instance, prepared.change.image, prepared.change.revision.generation, loaded));
-  TRY(start_syn_proxy(loaded.map("syn_proxy")));
-  return loaded;
+  auto taken_over = unchanged_tables(instance, prepared);
+  shared.merge(taken_over);
+  LoadOptions options;
+  options.shared = descriptors(shared);
+  TRY_ASSIGN(Loaded loaded, load_image(image, options));  // libbpf keeps duplicates of shared descriptors
+  return with_limits({std::move(loaded), {}});
+}
+
+Result<> judge(const Instance& instance, Prepared& prepared, Candidate* candidate) {
+  if (!prepared.plan.reload) return {};
+  auto passed = require_tests(prepared.config, prepared.change.image);
+  if (!passed) {
+    quote_source(passed.error(), prepared.config);
+    return Failure(std::move(passed).error());
+  }
+  prepared.tests_passed = *passed;
+  TRY_ASSIGN(Risks risks, risks_of(instance, prepared, candidate));
+  prepared.risks = std::move(risks.found);
+  prepared.warnings.insert(prepared.warnings.end(), risks.warnings.begin(), risks.warnings.end());
+  return {};
 }
 
 }  // namespace penstock

@@ -7,8 +7,8 @@
 
 #include "app/compile.h"
 #include "app/risks.h"
-#include "core/plan/loader.h"
 #include "core/plan/plan.h"
+#include "core/plan/spare.h"
 #include "core/plan/transaction.h"
 
 namespace penstock {
@@ -23,6 +23,8 @@ struct Prepared {
   std::vector<Risk> risks;              // filled by judge()
   size_t tests_passed = 0;              // likewise
   std::vector<Diagnostic> warnings;
+  std::vector<bool> known_slots;        // that kept revisions name, by number
+  std::future<Result<>> grace;          // see begin_grace_period()
 };
 
 // What a kept revision says, read from its own copies: the file may have changed since.
@@ -34,12 +36,14 @@ Result<size_t> most_rule_entries();
 // Reads, compiles and plans `file`; or, with `revision`, what that revision kept.
 Result<Prepared> prepare(const Instance& instance, const std::string& file, std::optional<uint64_t> revision = {});
 
-// Runs the file's tests and finds the risks, on programs loaded for that alone: nothing is attached.  An error is a test
-// that failed, or programs that the kernel refuses.  Does nothing when the plan loads nothing new.
-Result<> judge(Prepared& prepared);
+// The candidate's programs and those that judge it, with filled tables; nothing is pinned or attached.  The spare where it
+// can become this; else loaded: state shared with what runs, large tables that did not change taken over.
+Result<Candidate> load_candidate(const Instance& instance, Prepared& prepared);
 
-// Loads the candidate: state shared with what runs, tables that did not change taken over.
-Result<Loaded> load_candidate(const Instance& instance, const Prepared& prepared);
+// Runs the file's tests, on programs loaded for that alone, and finds the risks, on the candidate's; without one, on
+// programs loaded for that.  An error is a test that failed, or programs that the kernel refuses.  Does nothing when the
+// plan loads nothing new.
+Result<> judge(const Instance& instance, Prepared& prepared, Candidate* candidate = nullptr);
 
 // A name for who asks: the login behind sudo, else the user.
 std::string who_asks();

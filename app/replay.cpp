@@ -27,25 +27,29 @@ std::optional<size_t> hook_of(const Image& image, const std::string& interface) 
   return {};
 }
 
-LoadOptions Replay::load_options() const {
+LoadOptions Replay::load_options(const ReplayOptions& options) {
   LoadOptions out;
-  out.core = options_.core;
-  out.core.trace = options_.events ? PS_TRACE_EVENTS : PS_TRACE_EXITS;
-  out.core.replay = options_.world == World::replay;
-  out.core.no_write = options_.world == World::live;
+  out.core = options.core;
+  out.core.trace = options.events ? PS_TRACE_EVENTS : PS_TRACE_EXITS;
+  out.core.replay = options.world == World::replay;
+  out.core.no_write = options.world == World::live;
+  out.shared = options.shared;
   out.behind = kernel_takes_cookies();  // else it cannot be loaded here, and would not be attached
   return out;
 }
 
 Result<Replay> Replay::open(const Image& image, const ReplayOptions& options) {
+  TRY_ASSIGN(Loaded programs, load_image(image, load_options(options)));
+  return over(image, options, std::move(programs));
+}
+
+Result<Replay> Replay::over(const Image& image, const ReplayOptions& options, Loaded programs) {
   Replay r;
   r.image_ = &image;
   r.options_ = options;
-  LoadOptions load = r.load_options();
-  load.shared = options.shared;
-  TRY_ASSIGN(r.ethernet_, load_image(image, load));
-  r.options_.shared.clear();  // their descriptors may be closed now
-  if (r.ethernet_.objects.empty()) return r;
+  r.options_.shared.clear();  // their descriptors may be closed later
+  r.ethernet_ = std::move(programs);
+  if (r.ethernet_.hooks() == 0) return r;
   TRY_ASSIGN(r.trace_, map_memory(r.ethernet_.map("trace")));
   TRY_ASSIGN(r.clock_, map_memory(r.ethernet_.map("replay")));
   for (const Slot& slot : image.slots) {
@@ -58,9 +62,9 @@ Result<Replay> Replay::open(const Image& image, const ReplayOptions& options) {
 Result<const Loaded*> Replay::loaded(bool raw) {
   if (!raw) return &ethernet_;
   if (!raw_) {
-    LoadOptions options = load_options();
+    LoadOptions options = load_options(options_);
     options.core.no_ethernet = 1;
-    if (!ethernet_.objects.empty()) options.shared = ethernet_.objects.front().maps();
+    options.shared = ethernet_.maps();
     TRY_ASSIGN(raw_, load_image(*image_, options));
   }
   return &*raw_;
@@ -71,8 +75,7 @@ constexpr const char* outputs[] = {"counters", "set_hits"};
 
 Result<> Replay::find_state() {
   state_.emplace();
-  if (ethernet_.objects.empty()) return {};
-  for (const auto& [name, map] : ethernet_.objects.front().maps()) {
+  for (const auto& [name, map] : ethernet_.maps()) {
     const bool output = std::ranges::find(outputs, name) != std::end(outputs);
     if (is_scratch(name) || output || std::ranges::find(image_->tables, name, &TableImage::map) != image_->tables.end()) continue;
     TRY_ASSIGN(const bpf_map_info info, map_info(map));
@@ -147,7 +150,7 @@ Result<> Replay::run_behind(int program, std::span<const uint8_t> packet, bool r
 
 Result<Judged> Replay::run(size_t hook, std::span<const uint8_t> packet, bool raw, uint64_t now, RunFrom from) {
   TRY_ASSIGN(const Loaded* programs, loaded(raw));
-  if (hook >= programs->objects.size()) return fail("no such hook");
+  if (hook >= programs->hooks()) return fail("no such hook");
   auto* const trace = trace_.as<ps_trace>();
   trace->slots = trace->events = 0;
   if (packet.size() < least_frame && !raw) return malformed(hook, packet);

@@ -51,6 +51,11 @@ class Replay final : public ReplayTarget {
  public:
   // Loads the programs of `image`, which must outlive this.  Needs the capability to load XDP programs.
   static Result<Replay> open(const Image& image, const ReplayOptions& options);
+  // With programs that are loaded already, as load_options() says, for `image`; the maps `trace` and `replay` are theirs.
+  static Result<Replay> over(const Image& image, const ReplayOptions& options, Loaded programs);
+  static LoadOptions load_options(const ReplayOptions& options);
+  // The programs, for whoever keeps them.
+  Loaded release() && { return std::move(ethernet_); }
   static Result<Replay> open(const Image& image, World world) { return open(image, ReplayOptions{.world = world}); }
 
   Result<Judged> run(size_t hook, std::span<const uint8_t> packet, bool raw, uint64_t now) override { return run(hook, packet, raw, now, {}); }
@@ -67,7 +72,6 @@ class Replay final : public ReplayTarget {
   Result<> forget();
 
  private:
-  LoadOptions load_options() const;
   Result<const Loaded*> loaded(bool raw);
   Result<> run_behind(int program, std::span<const uint8_t> packet, bool raw);
   Judged malformed(size_t hook, std::span<const uint8_t> packet) const;

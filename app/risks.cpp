@@ -379,9 +379,9 @@ Result<Risks> find_risks(const Config& config, const std::vector<Attachment>& at
   return std::move(finder.risks);
 }
 
-Result<Risks> find_risks(const Config& config, const Image& image, const std::vector<Attachment>& attachments) {
+Result<Risks> find_risks(const Config& config, const Image& image, const std::vector<Attachment>& attachments, std::map<std::string, int> shared) {
   if (attachments.empty()) return Risks{};
-  TRY_ASSIGN(Replay target, Replay::open(image, World::live));
+  TRY_ASSIGN(Replay target, Replay::open(image, {.world = World::live, .shared = std::move(shared)}));
   return find_risks(config, attachments, target);
 }
 

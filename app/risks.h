@@ -32,7 +32,7 @@ struct Risks {
 inline constexpr size_t most_connections = 1024;
 Result<Risks> find_risks(const Config& config, const std::vector<Attachment>& attachments, ReplayTarget& target);
 
-// The same for an image: loads its programs first.
-Result<Risks> find_risks(const Config& config, const Image& image, const std::vector<Attachment>& attachments);
+// The same for an image: loads its programs first, over the state in `shared` (by map name).
+Result<Risks> find_risks(const Config& config, const Image& image, const std::vector<Attachment>& attachments, std::map<std::string, int> shared = {});
 
 }  // namespace penstock

@@ -105,6 +105,12 @@ Result<> require_accepted(const Prepared& prepared, const std::vector<std::strin
   if (error.diagnostics.empty()) return {};
   return Failure(std::move(error));
 }
+
+Result<> load_and_judge(const Instance& instance, Prepared& prepared, Candidate& candidate) {
+  if (!prepared.plan.reload) return {};
+  TRY_ASSIGN(candidate, load_candidate(instance, prepared));
+  return judge(instance, prepared, &candidate);
+}
 }  // namespace
 
 std::vector<Option> apply_options() {
@@ -135,7 +141,9 @@ Result<ApplyOptions> read_apply_options(const Invocation& in) {
 }
 
 int apply_prepared(const Invocation& in, const Instance& instance, Prepared& prepared, const ApplyOptions& options) {
-  const auto judged = judge(prepared);
+  const auto start = std::chrono::steady_clock::now();
+  Candidate candidate;
+  const auto judged = load_and_judge(instance, prepared, candidate);
   for (const Diagnostic& d : prepared.warnings) in.out.warn(d);
   Json result = plan_json(prepared);
   if (prepared.plan.empty()) {
@@ -166,9 +174,8 @@ int apply_prepared(const Invocation& in, const Instance& instance, Prepared& pre
     return 0;
   }
 
-  const auto start = std::chrono::steady_clock::now();
-  auto loaded = load_candidate(instance, prepared);
-  if (!loaded) return in.out.fail(loaded.error());
+  if (auto restored = restore_elements(instance, prepared.change.image, prepared.change.revision.generation, candidate.programs); !restored)
+    return in.out.fail(restored.error());
   prepared.change.confirm = options.confirm;
   if (options.confirm && !prepared.change.settings.empty()) {
     if (auto guarded = start_guard(instance); !guarded) {
@@ -177,7 +184,7 @@ int apply_prepared(const Invocation& in, const Instance& instance, Prepared& pre
       in.out.warn(d);
     }
   }
-  auto applied = carry_out(instance, prepared.change, *loaded);
+  auto applied = carry_out(instance, prepared.change, candidate);
   if (!applied) return in.out.fail(applied.error());
   for (const Diagnostic& d : applied->warnings) {
     in.out.warn(d);

@@ -32,18 +32,26 @@ void Decoder::warn(const Location& at, std::string message, std::string hint) {
 }
 
 void Decoder::define(const std::string& kind, const std::string& name, const Location& at, Unused unused) {
-  defined_[kind].emplace(name, Definition{at, unused});
+  Names& names = defined_[kind];
+  names.listed.emplace_back(name, Definition{at, unused});
+  names.unused_matters |= unused == Unused::warn;
+}
+std::map<std::string, Decoder::Definition>& Decoder::names_of(const std::string& kind) {
+  Names& names = defined_[kind];
+  for (auto& [name, definition] : names.listed) names.sorted.emplace(std::move(name), std::move(definition));
+  names.listed.clear();
+  return names.sorted;
 }
 void Decoder::redefine(const std::string& from, const std::string& to, const std::string& name) {
-  if (auto node = defined_[from].extract(name)) defined_[to].insert(std::move(node));
+  if (auto node = names_of(from).extract(name)) names_of(to).insert(std::move(node));
 }
-void Decoder::mark_empty(const std::string& kind, const std::string& name) { defined_[kind][name].empty = true; }
+void Decoder::mark_empty(const std::string& kind, const std::string& name) { names_of(kind)[name].empty = true; }
 void Decoder::refer(const std::string& kind, const std::string& name, const Node& node) {
   references_.push_back({kind, name, document_.at(node)});
 }
 
 void Decoder::check_reference(const Reference& reference) {
-  auto& names = defined_[reference.kind];
+  auto& names = names_of(reference.kind);
   const auto found = names.find(reference.name);
   if (found == names.end()) {
     if (incomplete_.contains(reference.kind)) return;
@@ -52,7 +60,7 @@ void Decoder::check_reference(const Reference& reference) {
     std::string hint = suggest(reference.name, known);
     if (known.empty()) hint = fmt::format("the file defines no {}", reference.kind);
     for (const auto& [kind, others] : defined_)
-      if (others.contains(reference.name)) hint = fmt::format("`{}` is a {}", reference.name, kind);
+      if (names_of(kind).contains(reference.name)) hint = fmt::format("`{}` is a {}", reference.name, kind);
     error(reference.at, fmt::format("unknown {} `{}`", reference.kind, reference.name), std::move(hint));
     return;
   }
@@ -72,10 +80,12 @@ Result<> Decoder::finish() {
     if (more_errors_ > 0) all.diagnostics.back().detail.push_back(fmt::format("and {} more errors, not shown", more_errors_));
     return Failure(std::move(all));
   }
-  for (const auto& [kind, names] : defined_)
-    for (const auto& [name, definition] : names)
+  for (const auto& [kind, names] : defined_) {
+    if (!names.unused_matters) continue;
+    for (const auto& [name, definition] : names_of(kind))
       if (!definition.used && definition.unused == Unused::warn)
         warn(definition.at, fmt::format("the {} `{}` is never used", kind, name), "remove it, or refer to it");
+  }
   std::ranges::stable_sort(warnings_, {}, [](const Diagnostic& d) { return d.at.line; });
   return {};
 }

@@ -61,7 +61,14 @@ class Decoder {
   const Document& document_;
   std::vector<Diagnostic> errors_, warnings_;
   size_t more_errors_ = 0;
-  std::map<std::string, std::map<std::string, Definition>> defined_;
+  // Names of a kind; most are never asked for, and only listed.
+  struct Names {
+    std::vector<std::pair<std::string, Definition>> listed;  // not among the others yet
+    std::map<std::string, Definition> sorted;
+    bool unused_matters = false;
+  };
+  std::map<std::string, Definition>& names_of(const std::string& kind);
+  std::map<std::string, Names> defined_;
   std::set<std::string> incomplete_;
   std::vector<Reference> references_;
   std::string copies_;

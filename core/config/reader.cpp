@@ -9,11 +9,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <unordered_map>
 
 #include "core/base/fd.h"
 #include "core/base/utf8.h"
+#include "core/config/quick_reader.h"
 
 namespace penstock {
 namespace {
@@ -115,31 +117,64 @@ class Parser {
       case YAML_SEQUENCE_START_EVENT:
         TRY(plain(event_.data.sequence_start.anchor, event_.data.sequence_start.tag));
         out.kind = Node::Kind::list;
-        TRY(next());
-        while (event_.type != YAML_SEQUENCE_END_EVENT) {
-          TRY(node(out.items.emplace_back(), depth + 1));
-          TRY(next());
-        }
-        return {};
+        return list(out, depth);
       case YAML_MAPPING_START_EVENT: return map(out, depth);
       case YAML_ALIAS_EVENT: return refuse("aliases are not accepted", "write the value out where it is used");
       default: return refuse("unexpected YAML", "");
     }
   }
 
+  Result<> list(Node& out, unsigned depth) {
+    const size_t first = pending_.size();
+    TRY(next());
+    while (event_.type != YAML_SEQUENCE_END_EVENT) {
+      TRY(item(depth + 1));
+      TRY(next());
+    }
+    take_pending(first, out);
+    return {};
+  }
+
+  // The items of maps and lists that are being read wait in one stack, so that each vector is made once and in its size.
+  Result<> item(unsigned depth) {
+    Node read;
+    TRY(node(read, depth));
+    pending_.push_back(std::move(read));
+    return {};
+  }
+  void take_pending(size_t first, Node& out) {
+    const auto begin = pending_.begin() + static_cast<std::ptrdiff_t>(first);
+    out.items.assign(std::make_move_iterator(begin), std::make_move_iterator(pending_.end()));
+    pending_.erase(begin, pending_.end());
+  }
+
   Result<> map(Node& out, unsigned depth) {
     TRY(plain(event_.data.mapping_start.anchor, event_.data.mapping_start.tag));
     out.kind = Node::Kind::map;
+    const size_t begin = pending_.size();
     TRY(next());
     while (event_.type != YAML_MAPPING_END_EVENT) {
       if (event_.type == YAML_ALIAS_EVENT) return refuse("aliases are not accepted", "write the value out where it is used");
       if (event_.type != YAML_SCALAR_EVENT) return refuse("a key must be a word", "");
       if (event_.data.scalar.length == 2 && std::string_view(reinterpret_cast<const char*>(event_.data.scalar.value), 2) == "<<")
         return refuse("merge keys are not accepted", "write the keys out where they are used");
-      TRY(node(out.items.emplace_back(), depth + 1));
+      TRY(item(depth + 1));
       TRY(next());
-      TRY(node(out.items.emplace_back(), depth + 1));
+      TRY(item(depth + 1));
       TRY(next());
+    }
+    take_pending(begin, out);
+    refuse_duplicates(out);
+    return {};
+  }
+
+  void refuse_duplicates(const Node& out) {
+    constexpr size_t few = 24;  // a hash table is not worth its while
+    if (out.entries() <= few) {
+      bool fresh = true;
+      for (size_t i = 0; i < out.entries(); ++i)
+        for (size_t k = 0; k < i; ++k) fresh = fresh && out.key(i).text != out.key(k).text;
+      if (fresh) return;
     }
     std::unordered_map<std::string_view, const Node*> seen;
     for (size_t i = 0; i < out.entries(); ++i) {
@@ -148,12 +183,12 @@ class Parser {
       duplicates_.diagnostics.push_back(document_.diagnostic(out.key(i), fmt::format("duplicate key `{}`", out.key(i).text),
                                                              fmt::format("the first is at {}", document_.at(*first->second).text())));
     }
-    return {};
   }
 
   Document& document_;
   const ReadLimits& limits_;
   Error duplicates_;
+  std::vector<Node> pending_;
   yaml_parser_t parser_{};
   yaml_event_t event_{};
 };
@@ -215,6 +250,8 @@ Result<Document> parse_document(std::string file, std::string text, const ReadLi
   if (invalid != std::string::npos)
     return fail(Diagnostic{"is not UTF-8 from here on", {file, lines_before(text, invalid) + 1}, {}, "save the file as UTF-8"});
   Document document(std::move(file), std::move(text));
+  if (limits.quick && read_quickly(document.text(), limits.depth, document.root)) return document;
+  document.root = Node{};
   TRY(Parser(document, document.text(), limits).run());
   return document;
 }

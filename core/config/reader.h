@@ -30,6 +30,7 @@ struct Node {
 struct ReadLimits {
   size_t bytes = 32u << 20;     // of the file; large sets belong in files of their own
   unsigned depth = 32;
+  bool quick = true;            // what is plain to see is read without libyaml (core/config/quick_reader.h)
 };
 
 class Document {

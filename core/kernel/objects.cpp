@@ -4,6 +4,7 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
@@ -134,6 +135,15 @@ bool kernel_frags() {
     return loads(nothing, BPF_F_XDP_HAS_FRAGS);
   }();
   return known;
+}
+
+std::string object_digest(const std::string& name, Level level) {
+  for (const Embedded& e : embedded) {
+    if (name != e.name || std::strcmp(level_name(level), e.level) != 0) continue;
+    const XXH128_hash_t h = XXH3_128bits(e.begin, static_cast<size_t>(e.end - e.begin));
+    return fmt::format("{:016x}{:016x}", h.high64, h.low64);
+  }
+  return {};
 }
 
 void Object::Close::operator()(bpf_object* object) const { bpf_object__close(object); }

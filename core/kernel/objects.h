@@ -21,6 +21,9 @@ Result<Level> kernel_level();
 // Does this kernel know frames of several pieces (5.18)?  Found by loading a program for them.  Asked once.
 bool kernel_frags();
 
+// A digest of the embedded object hooks/<name>.bpf.c at `level`: equal for builds whose programs and table layouts are.
+std::string object_digest(const std::string& name, Level level);
+
 class Object {
  public:
   // Opens the embedded object hooks/<name>.bpf.c at `level`.

@@ -409,7 +409,7 @@ class Parser {
       d.flags |= *flag;
     } else if (name == "length") {
       TRY_ASSIGN(const uint32_t length, number("the length", 65000));
-      d.payload.assign(length, 0);
+      d.payload.resize(length);  // behind "payload": zeros are added
     } else if (name == "payload") {
       TRY(payload(d));
     } else if (name == "quoting") {

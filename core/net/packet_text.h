@@ -21,7 +21,7 @@
 //   TYPE    = echo-request | echo-reply | destination-unreachable | port-unreachable | packet-too-big | time-exceeded |
 //             ... (icmp_names() in core/net/names.h)
 //   option  = "length" N            bytes of payload behind the transport header, all zero
-//           | "payload" HEX         the payload itself
+//           | "payload" HEX [ "length" N ]   the payload itself, with zeros up to that length
 //           | "quoting" body        the payload is this packet, from its IP header on
 //           | "ttl" N | "dscp" ( N | CLASS ) | "ecn" N | "id" N
 //           | "vlan" N            as in front

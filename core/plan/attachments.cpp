@@ -47,9 +47,10 @@ Result<std::vector<Attachment>> attachments_of(const std::vector<HookImage>& hoo
 
 bool mode_satisfies(const std::string& asked, XdpAttach mode) { return asked == "auto" || asked == attach_name(mode); }
 
+std::string link_pin(const Instance& instance, uint32_t ifindex) { return instance.pins(fmt::format("links/xdp-{}", ifindex)); }
+
 namespace {
 
-std::string link_path(const Instance& instance, uint32_t ifindex) { return instance.pins(fmt::format("links/xdp-{}", ifindex)); }
 std::string tc_path(const Instance& instance, uint32_t ifindex) { return instance.pins(fmt::format("links/tc-{}", ifindex)); }
 
 Result<> attach_new(const Instance& instance, const Wanted& w, std::vector<Diagnostic>& warnings) {
@@ -67,7 +68,7 @@ Result<> attach_new(const Instance& instance, const Wanted& w, std::vector<Diagn
     link = std::move(generic);
   }
   if (!link) return Failure(std::move(link).error());
-  return pin(link->get(), link_path(instance, w.device.ifindex));
+  return pin(link->get(), link_pin(instance, w.device.ifindex));
 }
 
 // Looked at before the first attach, which may reset a link for nothing.
@@ -130,7 +131,7 @@ Result<std::vector<Diagnostic>> attach_wanted(const Instance& instance, const st
   if (on_failure == AttachFailure::fatal) TRY(refuse_strangers(running, wanted));
   for (const RunningLink& there : running.links) {
     const auto want = std::find_if(wanted.begin(), wanted.end(), [&](const Wanted& w) { return w.device.ifindex == there.ifindex; });
-    const std::string path = link_path(instance, there.ifindex);
+    const std::string path = link_pin(instance, there.ifindex);
     if (there.info.ifindex == 0) {  // the device is gone: so is the attachment
       unlink(path.c_str());
       continue;
@@ -144,7 +145,7 @@ Result<std::vector<Diagnostic>> attach_wanted(const Instance& instance, const st
     if (there.info.ifindex == 0) unlink(tc_path(instance, there.ifindex).c_str());
   TRY(attach_behind(instance, wanted));
   for (const Wanted& w : wanted) {
-    TRY_ASSIGN(const bool there, replace_program(link_path(instance, w.device.ifindex), w.program));
+    TRY_ASSIGN(const bool there, replace_program(link_pin(instance, w.device.ifindex), w.program));
     if (there) {
       step(fmt::format("attached {}", w.device.name));
       continue;

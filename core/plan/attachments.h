@@ -45,6 +45,8 @@ enum class AttachFailure { fatal, warning };
 // Warnings: a device that fell back to generic XDP.
 Result<std::vector<Diagnostic>> attach_wanted(const Instance& instance, const std::vector<Wanted>& wanted, AttachFailure on_failure = AttachFailure::fatal);
 
+std::string link_pin(const Instance& instance, uint32_t ifindex);
+
 // Whether a link that runs in `mode` is what the file asks for.
 bool mode_satisfies(const std::string& asked, XdpAttach mode);
 

@@ -10,6 +10,27 @@
 namespace penstock {
 namespace {
 
+// Tables get an eighth more room than their content needs, so that changed content finds place in it; large ones, which
+// are not kept for that (core/plan/spare.h), get none.
+size_t capacity(const TableImage& table) {
+  const size_t entries = std::max<size_t>(1, table.value_size ? table.data.size() / table.value_size : 0);
+  return table.state || table.data.size() > spare_bytes_max ? entries : entries + entries / 8 + 16;
+}
+
+}  // namespace
+
+int Loaded::map(const std::string& name) const {
+  if (const auto found = tables.find(name); found != tables.end()) return found->second.get();
+  return objects.empty() ? -1 : objects.front().map(name);
+}
+
+std::map<std::string, int> Loaded::maps() const {
+  std::map<std::string, int> out;
+  if (!objects.empty()) out = objects.front().maps();
+  for (const auto& [name, fd] : tables) out[name] = fd.get();
+  return out;
+}
+
 Result<> fill(int map, const TableImage& table) {
   if (table.data.empty()) return {};
   TRY_ASSIGN(const bpf_map_info info, map_info(map));
@@ -31,6 +52,8 @@ Result<> fill(int map, const TableImage& table) {
   for (uint32_t i = 0; i < count; ++i) TRY(map_update(map, &i, table.data.data() + size_t{i} * table.value_size));
   return {};
 }
+
+namespace {
 
 // The program at the tc ingress behind a hook: with the same constants, on the same maps.
 Result<Object> load_behind(const HookImage& hook, const ps_core_const& core, const LoadOptions& options, Level level, const Object& front) {
@@ -56,6 +79,8 @@ bool is_scratch(const std::string& map) {
   static constexpr const char* names[] = {"scratch", "trace", "replay", "packet_copies", "class_walks", "syn_scratch", "syn_takens"};
   return std::ranges::find(names, map) != std::end(names);
 }
+
+bool is_program_pin(const std::string& name) { return name.starts_with("hook-") || name.starts_with("judge-"); }
 
 unsigned counter_lanes() {
   static const int cpus = std::max(1, libbpf_num_possible_cpus());
@@ -99,8 +124,7 @@ Result<Loaded> load_image(const Image& image, const LoadOptions& options) {
       for (const TableImage& table : image.tables) {
         if (shared.contains(table.map)) continue;
         if (!object.has_map(table.map)) return fail(fmt::format("the program {} has no table {}", hook.object, table.map));
-        const size_t entries = std::max<size_t>(1, table.value_size ? table.data.size() / table.value_size : 0);
-        TRY(object.resize(table.map, static_cast<uint32_t>(entries)));
+        TRY(object.resize(table.map, static_cast<uint32_t>(capacity(table))));
       }
       for (const auto& [name, entries] : image.sizes)
         if (!shared.contains(name) && object.has_map(name) && entries) TRY(object.resize(name, entries));

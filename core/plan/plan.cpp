@@ -105,7 +105,7 @@ void plan_behind(Plan& plan, const Image& image, const std::vector<Attachment>& 
 void plan_same_again(Plan& plan, const Image& image, const std::vector<Attachment>& wanted, const Running& running) {
   plan.reload = true;
   for (const HookImage& hook : image.hooks)
-    plan.actions.push_back({ActionKind::program, '~', "program of " + hook.interface, "loaded again, for a generation that can be taken back", {}, "freed with its generation"});
+    plan.actions.push_back({ActionKind::program, '~', "program of " + hook.interface, "once more, for a generation that can be taken back", {}, "freed with its generation"});
   for (const Attachment& a : wanted)
     if (std::any_of(running.links.begin(), running.links.end(), [&](const RunningLink& l) { return l.ifindex == a.device.ifindex && l.info.ifindex != 0; }))
       plan.actions.push_back({ActionKind::replace, '~', a.device.name, "replace the program in place", {}, "the previous program"});
@@ -114,13 +114,14 @@ void plan_same_again(Plan& plan, const Image& image, const std::vector<Attachmen
 }  // namespace
 
 Plan make_plan(const Image& image, const std::map<std::string, std::string>& digests, const std::optional<Revision>& current,
-               const Running& running, const std::vector<Attachment>& wanted, bool file_changed, const Facts& facts) {
+               const Running& running, const std::vector<Attachment>& wanted, bool file_changed, const Facts& facts, const std::string& code) {
   Plan plan;
   const bool runs = current && running.state.generation == current->generation &&
                     std::find(running.generations.begin(), running.generations.end(), current->generation) != running.generations.end();
   static const std::map<std::string, std::string> no_digests;
   const auto& before = runs ? current->digests : no_digests;
   plan.reload = !runs ? !image.hooks.empty() : before != digests;
+  bool same_programs = runs && current->code == code;  // only their tables change
   if (plan.reload) {
     plan_content(plan, image, runs ? current->parts : std::map<std::string, Part>{});
     auto changed = [&](const std::string& key) {
@@ -132,8 +133,9 @@ Plan make_plan(const Image& image, const std::map<std::string, std::string>& dig
         plan.actions.push_back({ActionKind::table, runs ? '~' : '+', table.map,
                                 fmt::format("{}{}", table.structure.empty() ? "" : table.structure + ", ", size_text(table.data.size())), {},
                                 "freed with its generation"});
+    for (const HookImage& hook : image.hooks) same_programs = same_programs && !changed(hook_key(hook));
     for (const HookImage& hook : image.hooks)
-      plan.actions.push_back({ActionKind::program, runs ? '~' : '+', "program of " + hook.interface,
+      if (!same_programs) plan.actions.push_back({ActionKind::program, runs ? '~' : '+', "program of " + hook.interface,
                               hook.raw ? "for frames without an Ethernet header, loaded and verified aside" : "loaded and verified aside", {}, "freed with its generation"});
     for (const HookImage& hook : image.hooks)
       if (!hook.behind.empty())
@@ -155,7 +157,8 @@ Plan make_plan(const Image& image, const std::map<std::string, std::string>& dig
                               "for a moment no program judges this device, and the link may reset", "the previous mode"});
       plan.reload = true;
     } else if (plan.reload) {
-      plan.actions.push_back({ActionKind::replace, '~', a.device.name, "replace the program in place", {}, "the previous program"});
+      plan.actions.push_back({ActionKind::replace, '~', a.device.name, same_programs ? "switch to the new tables" : "replace the program in place", {},
+                              same_programs ? "the previous tables" : "the previous program"});
     }
   }
   for (const RunningLink& link : running.links) {

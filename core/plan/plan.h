@@ -45,8 +45,9 @@ struct Plan {
 };
 
 // current: the revision of the generation that runs, if any.  wanted: attachments_of(image.hooks, devices).
-// file_changed: the text of the file differs from the current revision's.  facts: of the devices in `wanted`.
+// file_changed: the text of the file differs from the current revision's.  facts: of the devices in `wanted`.  code: of the
+// programs that would be loaded, as in Revision.
 Plan make_plan(const Image& image, const std::map<std::string, std::string>& digests, const std::optional<Revision>& current,
-               const Running& running, const std::vector<Attachment>& wanted, bool file_changed, const Facts& facts = {});
+               const Running& running, const std::vector<Attachment>& wanted, bool file_changed, const Facts& facts = {}, const std::string& code = {});
 
 }  // namespace penstock

@@ -116,14 +116,25 @@ bool read_slots(std::string_view text, std::vector<Slot>& out) {
 }
 
 bool read_slots(std::string_view text, const std::function<bool(uint32_t)>& wanted, std::vector<Slot>& out) {
-  return read_lines<9>(text, [&](const SlotFields& f) {
-    Slot slot;
-    if (!number_of(f[0], slot.number)) return false;
-    if (!wanted(slot.number)) return true;
-    if (!slot_from(f, slot)) return false;
-    out.push_back(std::move(slot));
-    return true;
-  });
+  // Most lines are of no interest where many revisions are read: their other fields are not looked at.
+  while (!text.empty()) {
+    uint32_t number = 0;
+    const auto [tab, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    const size_t end = text.find('\n');
+    if (error != std::errc{} || end == text.npos || *tab != '\t') return false;
+    const std::string_view line = text.substr(0, end + 1);
+    text.remove_prefix(end + 1);
+    if (!wanted(number)) continue;
+    const bool good = read_lines<9>(line, [&](const SlotFields& f) {
+      Slot slot;
+      slot.number = number;
+      if (!slot_from(f, slot)) return false;
+      out.push_back(std::move(slot));
+      return true;
+    });
+    if (!good) return false;
+  }
+  return true;
 }
 
 bool read_parts(std::string_view text, std::map<std::string, Part>& out) {

@@ -59,7 +59,7 @@ json to_json(const Revision& r) {
   for (const auto& [ifindex, name] : r.devices) devices[std::to_string(ifindex)] = name;
   return {{"format", format_version}, {"revision", r.number}, {"generation", r.generation}, {"created", r.created}, {"user", r.user},
           {"source", r.source}, {"note", r.note}, {"hooks", hooks}, {"sets", sets},
-          {"structures", r.structures}, {"digests", r.digests}, {"devices", devices}};
+          {"structures", r.structures}, {"digests", r.digests}, {"code", r.code}, {"devices", devices}};
 }
 
 Revision revision_from(const json& j) {
@@ -85,6 +85,7 @@ Revision revision_from(const json& j) {
     r.sets.push_back({s.at("name"), s.at("index"), s.at("counters"), s.at("structure"), s.at("elements"), s.at("number")});
   r.structures = j.at("structures").get<std::map<std::string, std::string>>();
   r.digests = j.at("digests").get<std::map<std::string, std::string>>();
+  r.code = j.value("code", "");
   const json devices = j.value("devices", json::object());
   for (const auto& [ifindex, name] : devices.items()) r.devices[static_cast<uint32_t>(std::strtoul(ifindex.c_str(), nullptr, 10))] = name;
   return r;
@@ -98,7 +99,6 @@ Result<> write_file(const std::string& path, const std::string& text) {
     if (n < 0) return fail_errno(fmt::format("cannot write {}", path), errno);
     done += static_cast<size_t>(n);
   }
-  if (fsync(file.get()) < 0) return fail_errno(fmt::format("cannot write {}", path), errno);
   return {};
 }
 
@@ -131,6 +131,8 @@ const char* status_name(RevisionStatus status) {
   return "candidate";
 }
 
+std::string hook_key(const HookImage& hook) { return "hook " + hook.interface + (hook.raw ? " raw" : ""); }
+
 std::map<std::string, std::string> digests_of(const Image& image) {
   std::map<std::string, std::string> out;
   for (const TableImage& t : image.tables) {
@@ -152,7 +154,7 @@ std::map<std::string, std::string> digests_of(const Image& image) {
     }
     h.add(hook.raw ? "raw" : "ethernet");
     if (!hook.behind.empty()) h.add(hook.behind);
-    out["hook " + hook.interface + (hook.raw ? " raw" : "")] = hex_digest(h.state);
+    out[hook_key(hook)] = hex_digest(h.state);
   }
   Hasher h;
   for (const SetImage& s : image.sets) {
@@ -195,10 +197,15 @@ Result<Revision> Revisions::head(uint64_t number) const {
   }
 }
 
-Result<Revision> Revisions::read(uint64_t number) const {
+Result<Revision> Revisions::with_parts(uint64_t number) const {
   TRY_ASSIGN(Revision r, head(number));
-  if (!read_slots(read_text(directory(number) + "/slots"), r.slots) || !read_parts(read_text(directory(number) + "/parts"), r.parts))
-    return fail(fmt::format("{} is damaged", directory(number)));
+  if (!read_parts(read_text(directory(number) + "/parts"), r.parts)) return fail(fmt::format("{} is damaged", directory(number)));
+  return r;
+}
+
+Result<Revision> Revisions::read(uint64_t number) const {
+  TRY_ASSIGN(Revision r, with_parts(number));
+  if (!read_slots(read_text(directory(number) + "/slots"), r.slots)) return fail(fmt::format("{} is damaged", directory(number)));
   return r;
 }
 
@@ -238,10 +245,17 @@ Result<> Revisions::save(const Revision& revision, const std::string& config, co
   for (const auto& [set, path] : set_files) {
     fs::copy_file(path, aside + "/sets/" + set, fs::copy_options::overwrite_existing, error);
     if (error) return fail(fmt::format("cannot keep a copy of {}: {}", path, error.message()), "the state directory may be full");
-    TRY(flush(aside + "/sets/" + set));  // a power cut must not leave an empty set under a good name
   }
   fs::rename(aside, target, error);
   if (error) return fail(fmt::format("cannot write {}: {}", target, error.message()));
+  return {};
+}
+
+Result<> Revisions::sync(uint64_t number) const {
+  std::error_code error;
+  for (fs::recursive_directory_iterator it(directory(number), error), end; !error && it != end; it.increment(error)) TRY(flush(it->path()));
+  if (error) return fail(fmt::format("cannot read {}: {}", directory(number), error.message()));
+  TRY(flush(directory(number)));
   return flush(root_);
 }
 
@@ -250,6 +264,7 @@ Result<> Revisions::set_status(uint64_t number, RevisionStatus status) const {
   if (!fs::exists(directory(number))) return {};
   if (read_text(path) == status_name(status)) return {};
   TRY(write_file(path + ".new", status_name(status)));
+  TRY(flush(path + ".new"));
   std::error_code error;
   fs::rename(path + ".new", path, error);
   if (error) return fail(fmt::format("cannot write {}: {}", path, error.message()));
@@ -273,8 +288,9 @@ std::vector<Slot> Revisions::known_slots(uint64_t except) const {
     seen[number] = true;
     return is;
   };
-  for (const uint64_t number : numbers())
-    if (number != except && head(number)) read_slots(read_text(directory(number) + "/slots"), fresh, out);
+  std::vector<uint64_t> known = numbers();
+  for (auto number = known.rbegin(); number != known.rend(); ++number)
+    if (*number != except && head(*number)) read_slots(read_text(directory(*number) + "/slots"), fresh, out);
   return out;
 }
 

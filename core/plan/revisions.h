@@ -29,11 +29,14 @@ struct Revision {
   std::map<std::string, std::string> structures;  // as in the image
   std::map<std::string, std::string> digests;     // "table NAME", "hook NAME": what the image held
   std::map<std::string, Part> parts;
+  std::string code;              // digest of the object that the generation's programs were loaded from; empty: not known
   std::map<uint32_t, std::string> devices;        // that it was applied to, by ifindex: for when they are gone
 };
 
 // Digests of everything that the kernel sees of an image.  Positions in the file are not in it.
 std::map<std::string, std::string> digests_of(const Image& image);
+
+std::string hook_key(const HookImage& hook);  // of its digest
 
 class Revisions {
  public:
@@ -45,15 +48,17 @@ class Revisions {
 
   std::vector<uint64_t> numbers() const;  // ascending
   Result<Revision> read(uint64_t number) const;
+  Result<Revision> with_parts(uint64_t number) const;  // without slots
   Result<Revision> head(uint64_t number) const;  // without slots and parts: cheap however many rules there are
   std::vector<Revision> heads() const;           // those that can be read
 
   // The last name of a device that is gone, by what was applied; empty where no kept revision knows it.
   std::string device(uint32_t ifindex) const;
 
-  // Writes a whole revision aside and renames it into place: there or not there, never half.
+  // Writes a whole revision aside and renames it into place: there or not there, never half.  sync() brings it onto the disk.
   // config: the text of the file.  set_files: by set name, the path that was read.
   Result<> save(const Revision& revision, const std::string& config, const std::map<std::string, std::string>& set_files) const;
+  Result<> sync(uint64_t number) const;
   Result<> set_status(uint64_t number, RevisionStatus status) const;
 
   // Deletes the oldest beyond `keep`, never one that runs, is pending or was the last confirmed.

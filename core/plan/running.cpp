@@ -30,7 +30,7 @@ bool number_after(const std::string& name, const std::string& prefix, uint64_t& 
   return true;
 }
 
-// Where the pinned state was removed: the generation whose program a link runs; 0 if none does.
+// The generation whose program a link runs; 0 if none does.
 uint64_t generation_of_links(const Instance& instance, const Running& running) {
   for (const uint64_t generation : running.generations) {
     std::error_code error;
@@ -93,6 +93,11 @@ Result<Running> observe(const Instance& instance) {
   }
   std::sort(running.links.begin(), running.links.end(), [](auto& a, auto& b) { return a.ifindex < b.ifindex; });
   std::sort(running.generations.begin(), running.generations.end());
+  // Where one device is all there is, its link is the switch (core/plan/transaction.cpp), and tells what was decided.
+  if (Transaction* t = running.transaction ? &*running.transaction : nullptr; t && t->deadline == 0 && generation_of_links(instance, running) == t->to) {
+    t->deadline = PS_GATE_FOREVER;
+    t->start = 0;
+  }
   if (!fs::exists(instance.pins("state"), error)) running.state.generation = generation_of_links(instance, running);
   return running;
 }

@@ -20,7 +20,7 @@ Result<> open_maps(const std::string& directory, std::map<std::string, Fd>& maps
   std::error_code error;
   for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename();
-    if (name.starts_with("hook-") || maps.contains(name) || is_scratch(name)) continue;
+    if (is_program_pin(name) || maps.contains(name) || is_scratch(name)) continue;
     TRY_ASSIGN(maps[name], open_pin(it->path()));
   }
   return {};

@@ -6,10 +6,17 @@
 namespace penstock {
 
 std::string Slot::key() const {
-  return interface + '\n' + policy + '\n' + rule + '\n' + verdict_name(verdict) + '\n' + reason_name(reason);
+  std::string out;
+  out.reserve(interface.size() + policy.size() + rule.size() + 32);
+  for (const std::string_view part : {std::string_view(interface), std::string_view(policy), std::string_view(rule), std::string_view(verdict_name(verdict))}) {
+    out += part;
+    out += '\n';
+  }
+  return out += reason_name(reason);
 }
 
 SlotTable::SlotTable(std::vector<Slot> known) {
+  numbers_.reserve(known.size() + known.size() / 4);
   for (const Slot& slot : known) {
     numbers_.emplace(slot.key(), slot.number);
     if (slot.number >= taken_.size()) taken_.resize(slot.number + 1);
@@ -26,13 +33,26 @@ uint32_t SlotTable::intern(Slot slot) {
     entry->second = free_;
   }
   slot.number = entry->second;
-  if (place_.try_emplace(slot.number, used_.size()).second) used_.push_back(slot);
-  return slot.number;
+  if (slot.number >= place_.size()) place_.resize(std::max<size_t>(slot.number + 1, taken_.size()));
+  const uint32_t number = slot.number;
+  if (place_[number] == 0) {
+    used_.push_back(std::move(slot));
+    place_[number] = used_.size();
+  }
+  return number;
 }
 
 const Slot* SlotTable::find(uint32_t number) const {
-  const auto found = place_.find(number);
-  return found == place_.end() ? nullptr : &used_[found->second];
+  return number < place_.size() && place_[number] ? &used_[place_[number] - 1] : nullptr;
+}
+
+std::vector<bool> slot_numbers(const std::vector<Slot>& slots) {
+  std::vector<bool> out;
+  for (const Slot& slot : slots) {
+    if (slot.number >= out.size()) out.resize(slot.number + 1);
+    out[slot.number] = true;
+  }
+  return out;
 }
 
 uint32_t SlotTable::end() const { return static_cast<uint32_t>(taken_.size()); }

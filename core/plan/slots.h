@@ -2,8 +2,8 @@
 // names it: what two generations count is never mixed up.
 #pragma once
 #include <cstdint>
-#include <map>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "bpf/types.h"
@@ -33,12 +33,14 @@ class SlotTable {
   uint32_t end() const;                                     // one past the highest number known or used
 
  private:
-  std::map<std::string, uint32_t> numbers_;
+  std::unordered_map<std::string, uint32_t> numbers_;
   std::vector<bool> taken_;            // by number
   uint32_t free_ = 0;                  // none below is free
-  std::map<uint32_t, size_t> place_;   // in used_, by number
+  std::vector<size_t> place_;          // in used_, by number, counted from 1; 0: not used
   std::vector<Slot> used_;
 };
+
+std::vector<bool> slot_numbers(const std::vector<Slot>& slots);  // true at each number
 
 const char* reason_name(unsigned reason);    // "kept-nd"; "unknown" where there is none
 const char* reason_text(unsigned reason);

@@ -84,12 +84,11 @@ Result<> carry_counters(const Instance& instance, uint64_t from, uint64_t to, co
   if (!pair) return {};
   const Revisions revisions(instance);
   if (!revisions.head(from)) return {};  // nobody knows any more what its slots meant
-  std::set<size_t> known;  // a slot that only the new revision names may have been somebody else's
-  for (const Slot& slot : revisions.known_slots(to)) known.insert(slot.number);
+  const std::vector<bool> known = slot_numbers(revisions.known_slots(to));  // a slot that only the new revision names may have been somebody else's
   const auto* in = pair->from.as<uint64_t>();
   auto* out = pair->to.as<uint64_t>() + (pair->lanes - 1) * pair->to_lane;
   for (size_t word = 0; word < pair->common(); ++word) {
-    if (name == "counters" && !known.contains(word / pair->words)) continue;
+    if (name == "counters" && !(word / pair->words < known.size() && known[word / pair->words])) continue;
     uint64_t sum = 0;
     for (size_t lane = 0; lane < pair->lanes; ++lane) sum += in[lane * pair->from_lane + word];
     out[word] = sum;
@@ -107,14 +106,12 @@ Result<> return_counters(const Instance& instance, uint64_t from, uint64_t to, c
   return {};
 }
 
-Result<> clear_new_slots(int counters, const std::vector<Slot>& slots, const std::vector<Slot>& known) {
-  std::set<uint32_t> kept;
-  for (const Slot& slot : known) kept.insert(slot.number);
+Result<> clear_new_slots(int counters, const std::vector<Slot>& slots, const std::vector<bool>& known) {
   TRY_ASSIGN(const bpf_map_info info, map_info(counters));
   TRY_ASSIGN(const Mapping memory, map_memory(counters));
   const uint32_t lanes = counter_lanes(), stride = info.max_entries / lanes;
   for (const Slot& slot : slots)
-    for (uint32_t lane = 0; lane < lanes && slot.number < stride && !kept.contains(slot.number); ++lane)
+    for (uint32_t lane = 0; lane < lanes && slot.number < stride && !(slot.number < known.size() && known[slot.number]); ++lane)
       memory.as<ps_counter>()[size_t{lane} * stride + slot.number] = {};
   return {};
 }

@@ -20,8 +20,8 @@ Result<> carry_counters(const Instance& instance, uint64_t from, uint64_t to, co
 // emptied as it is moved, so that a repetition adds nothing twice.
 Result<> return_counters(const Instance& instance, uint64_t from, uint64_t to, const std::string& name);
 
-// Slots of `slots` that are not in `known` start from zero: they may have counted for rules long forgotten.  Nothing that
-// runs writes to them.
-Result<> clear_new_slots(int counters, const std::vector<Slot>& slots, const std::vector<Slot>& known);
+// Slots of `slots` that are not in `known` (by number) start from zero: they may have counted for rules long forgotten.
+// Nothing that runs writes to them.
+Result<> clear_new_slots(int counters, const std::vector<Slot>& slots, const std::vector<bool>& known);
 
 }  // namespace penstock

@@ -7,12 +7,14 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <future>
 #include <random>
 #include <set>
 #include <thread>
 #include <utility>
 
 #include "core/kernel/bpf.h"
+#include "core/plan/spare.h"
 #include "core/plan/totals.h"
 
 namespace penstock {
@@ -160,7 +162,9 @@ Result<std::vector<Diagnostic>> converge(const Instance& instance, uint64_t gene
   return warnings;
 }
 
-void drop_generations_but(const Instance& instance, uint64_t keep) {
+// `retired`, which ran or was to run, may become the spare.
+void drop_generations_but(const Instance& instance, uint64_t keep, uint64_t retired) {
+  retire(instance, retired, keep);
   auto running = observe(instance);
   if (!running) return;
   for (const uint64_t generation : running->generations)
@@ -193,7 +197,7 @@ Result<std::vector<Diagnostic>> finish(const Instance& instance, uint64_t from, 
   step("status-written");
   drop_transaction(instance);
   step("txn-dropped");
-  drop_generations_but(instance, to);
+  drop_generations_but(instance, to, from);
   step("old-dropped");
   return warnings;
 }
@@ -211,7 +215,7 @@ Result<std::vector<Diagnostic>> revert(const Instance& instance, uint64_t from, 
   }
   step("reverted-status");
   drop_transaction(instance);
-  drop_generations_but(instance, from);
+  drop_generations_but(instance, from, to);
   step("reverted");
   return warnings;
 }
@@ -300,7 +304,7 @@ Result<Settled> settle(const Instance& instance) {
   return out;
 }
 
-Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Image& image, uint64_t from) {
+Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Image& image, uint64_t from, const std::vector<bool>& known) {
   std::map<std::string, Fd> out;
   uint32_t slots = first_counter_slots;
   while (slots < image.slot_end) slots *= 2;
@@ -314,7 +318,7 @@ Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Im
   if (!out.contains("counters")) {
     TRY_ASSIGN(out["counters"], create_map({BPF_MAP_TYPE_ARRAY, "counters", 4, sizeof(ps_counter), slots * counter_lanes(), BPF_F_MMAPABLE}));
   }
-  TRY(clear_new_slots(out["counters"].get(), image.slots, revisions.known_slots()));
+  TRY(clear_new_slots(out["counters"].get(), image.slots, known));
   if (const auto wanted = image.sizes.find("set_hits"); from != 0 && wanted != image.sizes.end()) {
     if (auto hits = open_pin(instance.generation(from) + "/set_hits")) {
       TRY_ASSIGN(const bpf_map_info info, map_info(hits->get()));
@@ -329,6 +333,13 @@ Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Im
       if (info.max_entries == wanted->second) out[name] = std::move(*map);
     }
   }
+  TRY_ASSIGN(auto state, state_maps(instance, image));
+  out.merge(state);
+  return out;
+}
+
+Result<std::map<std::string, Fd>> state_maps(const Instance& instance, const Image& image) {
+  std::map<std::string, Fd> out;
   std::error_code error;
   for (fs::directory_iterator it(instance.pins("shared"), error), end; !error && it != end; it.increment(error)) {
     TRY_ASSIGN(Fd map, open_pin(it->path()));
@@ -349,17 +360,20 @@ Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Im
 namespace {
 
 // Pins what the new generation consists of.
-Result<> pin_generation(const Instance& instance, const Change& change, const Loaded& loaded) {
+Result<> pin_generation(const Instance& instance, const Change& change, const Candidate& candidate) {
+  const Loaded& loaded = candidate.programs;
+  if (!loaded.standing.empty()) return promote_spare(instance, change.revision.generation);
   const std::string directory = instance.generation(change.revision.generation);
   TRY(make_directories(directory));
-  for (size_t i = 0; i < loaded.objects.size(); ++i) TRY(pin(loaded.program(i), hook_pin(instance, change.revision.generation, i)));
+  for (size_t i = 0; i < loaded.hooks(); ++i) TRY(pin(loaded.program(i), hook_pin(instance, change.revision.generation, i)));
+  for (size_t i = 0; i < candidate.judges.hooks(); ++i) TRY(pin(candidate.judges.program(i), fmt::format("{}/judge-{}", directory, i)));
   for (const auto& [hook, object] : loaded.behind) TRY(pin(object.program("penstock_tc"), behind_pin(instance, change.revision.generation, hook)));
-  if (loaded.objects.empty()) return {};
+  if (loaded.hooks() == 0) return {};
   std::set<std::string> tables(std::begin(laned_maps), std::end(laned_maps));
   tables.insert(std::begin(grown_maps), std::end(grown_maps));
   for (const TableImage& table : change.image.tables) tables.insert(table.map);
   TRY(make_directories(instance.pins("shared")));
-  for (const auto& [name, map] : loaded.objects.front().maps()) {
+  for (const auto& [name, map] : loaded.maps()) {
     if (tables.contains(name)) {
       TRY(pin(map, directory + "/" + name));
     } else if (!is_scratch(name) && !fs::exists(instance.pins("shared/" + name))) {
@@ -412,10 +426,42 @@ Result<Gates> load_gates(const Programs& from, const Programs& to, uint64_t from
   return gates;
 }
 
+// The link of the only device, where both generations run on one and the same, attached as it is: to exchange its program
+// is a switch by itself.
+Result<Fd> only_link(const Instance& instance, const Programs& before, const Programs& after) {
+  if (before.wanted.size() != 1 || after.wanted.size() != 1) return Fd();
+  const Wanted& wanted = after.wanted.front();
+  if (before.wanted.front().device.ifindex != wanted.device.ifindex) return Fd();
+  TRY_ASSIGN(const Running running, observe(instance));
+  if (running.links.size() != 1) return Fd();
+  const RunningLink& link = running.links.front();
+  if (link.info.ifindex != wanted.device.ifindex || !mode_satisfies(wanted.mode, link.mode)) return Fd();
+  return open_pin(link_pin(instance, link.ifindex));
+}
+
+// Without a deadline and with one device no gate is needed.  The word only says what is under way: until the link runs the
+// new program the old generation judges, and from then on observe() takes the change for confirmed.
+Result<std::vector<Diagnostic>> switch_link(const Instance& instance, const Fd& link, int program, uint64_t from, uint64_t to) {
+  TRY_ASSIGN(const Fd word, create_map({BPF_MAP_TYPE_ARRAY, "txn", 4, sizeof(ps_txn), 1, BPF_F_MMAPABLE}));
+  const ps_txn undecided{0, from, to, PS_GATE_FOREVER, 0};
+  const uint32_t zero = 0;
+  TRY(map_update(word.get(), &zero, &undecided));
+  TRY(make_directories(instance.pins("txn")));
+  TRY(pin(word.get(), instance.pins("txn/word")));
+  step("word-pinned");
+  TRY(update_link(link.get(), program));
+  step("switched");
+  return std::vector<Diagnostic>{};
+}
+
 Result<std::vector<Diagnostic>> switch_over(const Instance& instance, const Change& change, uint64_t from) {
   const uint64_t to = change.revision.generation;
   TRY_ASSIGN(const Programs before, programs_of(instance, from));
   TRY_ASSIGN(const Programs after, programs_of(instance, to));
+  if (!change.confirm) {
+    TRY_ASSIGN(const Fd link, only_link(instance, before, after));
+    if (link) return switch_link(instance, link, after.wanted.front().program, from, to);
+  }
   TRY_ASSIGN(const Gates gates, load_gates(before, after, from, to));
   step("gates-loaded");
   TRY(make_directories(instance.pins("txn")));
@@ -440,7 +486,7 @@ Result<std::vector<Diagnostic>> switch_over(const Instance& instance, const Chan
 
 }  // namespace
 
-Result<Applied> carry_out(const Instance& instance, const Change& change, const Loaded& loaded) {
+Result<Applied> carry_out(const Instance& instance, const Change& change, const Candidate& candidate) {
   const auto start = Clock::now();
   Applied out;
   out.generation = change.revision.generation;
@@ -455,14 +501,18 @@ Result<Applied> carry_out(const Instance& instance, const Change& change, const 
       error.diagnostics.insert(error.diagnostics.end(), back.error().diagnostics.begin(), back.error().diagnostics.end());
     return Failure(std::move(error));
   };
-  if (auto done = pin_generation(instance, change, loaded); !done) return undo(std::move(done).error());
+  if (auto done = pin_generation(instance, change, candidate); !done) return undo(std::move(done).error());
   step("pinned");
   if (auto done = Revisions(instance).save(change.revision, change.config, change.set_files); !done) return undo(std::move(done).error());
   step("saved");
   if (auto done = change_settings(instance, change.settings); !done) return undo(std::move(done).error());
+  // Onto the disk meanwhile: a power cut takes with it what runs, and until it is confirmed the revision is not missed.
+  auto synced = std::async(std::launch::async, [&] { return Revisions(instance).sync(change.revision.number); });
   auto warnings = switch_over(instance, change, from);
+  const Result<> on_disk = synced.get();
   if (!warnings) return undo(std::move(warnings).error());
   out.warnings = std::move(*warnings);
+  if (!on_disk) out.warnings.push_back(on_disk.error().diagnostics.front());
   if (change.confirm) {
     out.waiting = true;
   } else {
@@ -480,6 +530,7 @@ Result<> record_only(const Instance& instance, const Change& change) {
   Revision revision = change.revision;
   revision.status = RevisionStatus::confirmed;
   TRY(Revisions(instance).save(revision, change.config, change.set_files));
+  TRY(Revisions(instance).sync(revision.number));
   Revisions(instance).prune(20, {revision.number, revision.generation});
   return {};
 }

@@ -43,7 +43,11 @@ struct Change {
 uint64_t next_number(const Instance& instance, const Running& running);
 
 // The maps that outlive generations, opened or created; by map name.
-Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Image& image, uint64_t from);
+// known: the slots that kept revisions name, by number.
+Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Image& image, uint64_t from, const std::vector<bool>& known);
+
+// Of these, the ones that no generation owns: what runs and what comes share them.
+Result<std::map<std::string, Fd>> state_maps(const Instance& instance, const Image& image);
 
 struct Applied {
   uint64_t generation = 0;
@@ -53,8 +57,15 @@ struct Applied {
   std::vector<Diagnostic> warnings;
 };
 
-// Carries out the change with programs loaded by load_image(); on an error the old generation runs on.
-Result<Applied> carry_out(const Instance& instance, const Change& change, const Loaded& loaded);
+// What a change is carried out with: the programs of its generation, and those that judged it for risks (there may be none),
+// which are kept with it.  From the spare: standing programs of both kinds.
+struct Candidate {
+  Loaded programs;
+  Loaded judges;
+};
+
+// Carries out the change; on an error the old generation runs on.
+Result<Applied> carry_out(const Instance& instance, const Change& change, const Candidate& candidate);
 
 // Records a revision whose image equals what runs: only the file changed.
 Result<> record_only(const Instance& instance, const Change& change);

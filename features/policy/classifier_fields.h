@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <unordered_map>
 #include <vector>
 
 #include "core/net/address.h"
@@ -25,6 +26,14 @@ struct TupleSet {
   }
   friend TupleSet operator|(TupleSet a, const TupleSet& b) { return a |= b; }
   auto operator<=>(const TupleSet&) const = default;
+};
+
+struct TupleSetHash {
+  size_t operator()(const TupleSet& s) const {
+    uint64_t h = 0;
+    for (const uint64_t word : s.word) h = (h ^ word) * PS_HASH_0, h ^= h >> 32;
+    return h;
+  }
 };
 
 // Writes the table, nodes and vectors of one field behind `lines`.
@@ -81,7 +90,7 @@ class FieldTables {
 
   std::vector<ps_line>& lines_;
   const std::vector<Item>* items_ = nullptr;
-  std::map<TupleSet, uint32_t> classes_;  // of the last page
+  std::unordered_map<TupleSet, uint32_t, TupleSetHash> classes_;  // of the last page
   std::vector<TupleSet> vectors_;
   uint32_t page_ = 0;
   uint32_t root_ = 0;

@@ -49,7 +49,17 @@ const char* action_text(Action action) {
   return "drop";
 }
 
+namespace {
+// Nearly every rule: nothing need be written to know it.
+bool asks_nothing_rare(const Rule& r) {
+  static const Rule plain;
+  return r.socket == plain.socket && r.flags == plain.flags && r.icmp.kinds.empty() && r.vlan == plain.vlan && r.dscp == plain.dscp && r.ttl == plain.ttl &&
+         r.length == plain.length && r.fragment == plain.fragment && r.options == plain.options && r.mac == plain.mac && r.interface == plain.interface;
+}
+}  // namespace
+
 std::string rare_text(const Rule& r) {
+  if (asks_nothing_rare(r)) return {};
   static const Rule plain;
   const auto text = [](const Rule& rule) {
     return fmt::format("{};{}/{}/{};{};{};{};{};{};{};{};{};{}", rule.socket, rule.flags.set, rule.flags.clear, rule.flags.one_of, text_of(rule.icmp),

@@ -110,6 +110,7 @@ def case_random_edits():
         structure = n.status()["policies"][0]["structure"]
         check("the rules are a classifier", structure.startswith("classifier"), structure)
         stream = Stream(n, chance)
+        attached = []  # programs, after each edit
         for edit in range(edits):
             what = f"seed {seed}, edit {edit}"
             after, touched = edited(rules, chance)
@@ -135,6 +136,8 @@ def case_random_edits():
                 during += number < end
                 differing += drops(after, source) != drops(rules, source)
             rules = after
+            attached.append(n.attached()["v0"])
+    check("programs take turns: edits load nothing", len(set(attached[2:])) <= 2, attached)
     check("edits change what happens to packets", differing > 5 * edits, differing)
     return f"{edits} edits of {RULES} rules, {judged} packets, {during} of them during an edit, {differing} judged otherwise before and after"
 

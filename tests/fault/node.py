@@ -70,7 +70,9 @@ def drops(program):
 class Node:
     count = 0
 
-    def __init__(self, devices=2):
+    def __init__(self, devices=2, padding=0):
+        """padding: how many rules that match no probe stand before that of each kind; with some, it is a classifier."""
+        self.padding = padding
         Node.count += 1
         self.name = f"psfault-{os.getpid()}-{Node.count}"
         self.wire = self.name + "-w"
@@ -145,6 +147,7 @@ class Node:
         names = match or self.devices
         interfaces = "".join(f"  {d}: {{ match: {d}, xdp: {mode} }}\n" for d in names)
         attach = ", ".join(d + ".ingress" for d in names)
+        padding = "".join(f"      - {{ name: pad-{i}, from: 172.16.{i}.0/24, proto: udp, to-port: {i + 1}, action: drop }}\n" for i in range(self.padding))
         return self.write(f"kind-{k}-{'-'.join(names)}-{mode}", f"""version: 1
 interfaces:
 {interfaces}policies:
@@ -152,7 +155,7 @@ interfaces:
     attach: [{attach}]
     default: accept
     rules:
-      - {{ name: kind-{k}, from: 10.{k}.0.0/16, action: drop }}
+{padding}      - {{ name: kind-{k}, from: 10.{k}.0.0/16, action: drop }}
 """)
 
     def apply(self, file, *options, **more):
@@ -212,7 +215,7 @@ interfaces:
         there = set(os.listdir(self.bpf)) if os.path.isdir(self.bpf) else set()
         equal("generations in bpffs", {n for n in there if n.startswith("gen-")}, {f"gen-{n}" for n in generations})
         check("no transaction is left in bpffs", "txn" not in there, there)
-        check("nothing unknown is in bpffs", {n for n in there if not n.startswith("gen-")} <= {"state", "links", "shared"}, there)
+        check("nothing unknown is in bpffs", {n for n in there if not n.startswith("gen-")} <= {"state", "links", "shared", "spare"}, there)
         revisions = self.state + "/revisions"
         for entry in os.listdir(revisions) if os.path.isdir(revisions) else []:
             check("no half revision", not entry.endswith(".new"), entry)

@@ -79,6 +79,49 @@ def operations(n):
     ]
 
 
+def edits(n):
+    """A change of rules where the spare takes its turn: on one device its link is the switch."""
+    g1, g2 = n.kind(1), n.kind(2)
+
+    def ready():
+        if n.word():
+            n.penstock("off")
+        for g in (g1, g2, g1):
+            n.apply(g)
+        check("a spare is kept", os.path.isdir(n.bpf + "/spare"), os.listdir(n.bpf))
+
+    def waiting():
+        ready()
+        n.apply(g2, "--confirm", "1h")
+
+    def expired():
+        waiting()
+        n.expire()
+
+    def cut(at):
+        def prepare():
+            ready()
+            n.apply(g2, kill_at=at)
+        return prepare
+
+    def fresh():
+        n.penstock("off")
+        n.apply(g1)
+
+    j1, j2 = n.judged_by(1), n.judged_by(2)
+    return [
+        Operation("first edit", n, fresh, ("apply", *node.NOW, g2), j1, j2),
+        Operation("edit", n, ready, ("apply", *node.NOW, g2), j1, j2),
+        Operation("rollback of an edit", n, ready, ("rollback", *node.NOW), j1, j2),
+        Operation("edit --confirm", n, ready, ("apply", *node.WAIT, g2), j1, j2),
+        Operation("confirm of an edit", n, waiting, ("confirm",), j2, j2, None),
+        Operation("rollback of an edit that waits", n, waiting, ("rollback",), j1, j1, None, start=j2),
+        Operation("edit after the deadline", n, expired, ("confirm",), j1, j1, None, code=3),
+        Operation("recovery before the link is switched", n, cut("word-pinned"), ("confirm",), j1, j1, None, code=1),
+        Operation("recovery after the link is switched", n, cut("switched"), ("confirm",), j2, j2, None, code=1),
+    ]
+
+
 def try_kill(n, operation, moment):
     operation.prepare()
     n.penstock(*operation.arguments, kill_at=moment)
@@ -107,10 +150,10 @@ def try_kill(n, operation, moment):
     check("plan of another file is not empty", not n.plan(n.kind(5))["empty"])
 
 
-def kill_everywhere(first, last):
+def kill_everywhere(first, last, devices=2, padding=0, listed=operations):
     count = 0
-    with Node(2) as n:
-        for operation in operations(n)[first:last]:
+    with Node(devices, padding) as n:
+        for operation in listed(n)[first:last]:
             operation.prepare()
             equal(f"{operation.name}: judged before", n.judges(), operation.start)
             n.penstock(*operation.arguments, code=operation.code)
@@ -135,6 +178,14 @@ def case_killed_decision():
 
 def case_killed_recovery():
     return kill_everywhere(11, 15)
+
+
+def case_killed_edit():
+    return kill_everywhere(0, None, devices=1, padding=6, listed=edits)
+
+
+def case_killed_edit_of_two_devices():
+    return kill_everywhere(0, 4, padding=6, listed=edits)
 
 
 def case_killed_off():
