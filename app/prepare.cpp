@@ -176,7 +176,7 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   next.structures = image.structures;
   next.digests = digests_of(image);
   TRY_ASSIGN(const Level level, kernel_level());
-  next.code = object_digest("xdp", level);
+  next.code = object_digest("xdp", level) + object_digest("tc", level);
 
   TRY_ASSIGN(out.attachments, attachments_of(image.hooks, devices));
   for (const Attachment& a : out.attachments) next.devices[a.device.ifindex] = a.device.name;

@@ -26,8 +26,8 @@ struct LoadOptions {
 // Programs and the maps that they share: freshly loaded, or standing ones that were opened (core/plan/spare.h).
 struct Loaded {
   std::vector<Object> objects;        // one a hook, in the order of Image::hooks; none where they stood already
-  std::vector<Fd> standing;           // likewise, where they did; then nothing is behind
-  std::map<size_t, Object> behind;    // by hook: what stands at the tc ingress behind it, where anything does
+  std::vector<Fd> standing;           // likewise, where they did
+  std::map<size_t, Object> behind;    // by hook: what stands at the tc ingress behind it, where anything does and was loaded
   std::map<std::string, Fd> tables;   // by name, of standing programs; and state that they share
 
   size_t hooks() const { return standing.empty() ? objects.size() : standing.size(); }
