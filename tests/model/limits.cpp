@@ -41,7 +41,7 @@ Limited limit(const Limit& limit, const std::string& rule, const Packet& packet,
   bucket.credit = std::min(burst, bucket.credit + static_cast<long double>(now - bucket.counted) * per_ns);
   bucket.counted = now;
   const long double cost = bytes ? static_cast<long double>(length) : 1;
-  constexpr long double digits = 1e-6L;  // what the last of such sums say is nobody's promise
+  const long double digits = per_ns / 2;  // clocks count in ns: less than one is nobody's promise
   if (bucket.credit >= cost - digits || bucket.credit > burst - cost + digits) {
     bucket.credit -= cost;
     return Limited::within;
