@@ -43,11 +43,13 @@ class Stream(threading.Thread):
         self.sent, self.refused, self.stop = 0, 0, threading.Event()
 
     def run(self):
-        packet, start, due = udp("10.1.0.1"), time.monotonic(), 0
+        # Not the same on two devices: that would be one packet on its way, judged by the generation that saw it first.
+        packets = [udp(f"10.1.0.{i + 1}") for i in range(len(self.sockets))]
+        start, due = time.monotonic(), 0
         while not self.stop.is_set() and due < RATE * 600:
             due = min(due + 50, int((time.monotonic() - start) * RATE))
             while self.sent + self.refused < due * len(self.sockets):
-                for s in self.sockets:
+                for s, packet in zip(self.sockets, packets):
                     try:
                         s.send(packet)
                         self.sent += 1
