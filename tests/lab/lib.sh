@@ -17,6 +17,14 @@ start_lab() {
   lab_up && lab_web || fail "the lab does not come up"
 }
 
+# start_peer: a veth sends by XDP only to a peer that has a program, too: the same penstock with nothing to say.
+peer() { on internet "$PENSTOCK" --instance "$LAB-peer" "$@"; }
+start_peer() {
+  trap 'trap "" INT TERM HUP; peer off > /dev/null 2>&1; rm -rf "/var/lib/penstock/$LAB-peer" "/run/penstock/$LAB-peer"; lab_down' EXIT
+  printf 'version: 1\ninterfaces: { node: { match: node } }\n' > "$LAB_DIR/peer.yaml"
+  check "the peer's program" peer apply "$LAB_DIR/peer.yaml" > /dev/null
+}
+
 # apply NAME [OPTION...] < file: writes $LAB_DIR/NAME.yaml and applies it.
 apply() { local file=$LAB_DIR/$1.yaml; shift; cat > "$file"; penstock apply "$file" "$@"; }
 
