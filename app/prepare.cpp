@@ -5,14 +5,15 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
-#include <algorithm>
 #include <set>
 
 #include "core/config/reader.h"
 #include "core/kernel/route.h"
+#include "core/plan/shared_maps.h"
 #include "features/limits/state.h"
 #include "features/policy/talkers.h"
 #include "features/sets/elements.h"

@@ -9,7 +9,9 @@
 #include <time.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 namespace penstock {
 
@@ -135,6 +137,10 @@ uint64_t coarse_tick() {
   timespec t{};
   clock_getres(CLOCK_MONOTONIC_COARSE, &t);
   return nanoseconds(t);
+}
+
+void sleep_until(uint64_t coarse) {
+  for (uint64_t now = coarse_now(); now < coarse; now = coarse_now()) std::this_thread::sleep_for(std::chrono::nanoseconds(coarse - now));
 }
 
 }  // namespace penstock

@@ -45,5 +45,6 @@ Result<> ensure_bpffs();
 // The clock that programs compare with (CLOCK_MONOTONIC_COARSE), ns, and its tick.
 uint64_t coarse_now();
 uint64_t coarse_tick();
+void sleep_until(uint64_t coarse);  // as coarse_now() counts
 
 }  // namespace penstock

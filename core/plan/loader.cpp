@@ -76,8 +76,6 @@ bool is_scratch(const std::string& map) {
   return std::ranges::find(names, map) != std::end(names);
 }
 
-bool is_program_pin(const std::string& name) { return name.starts_with("hook-") || name.starts_with("judge-"); }
-
 unsigned counter_lanes() {
   static const int cpus = std::max(1, libbpf_num_possible_cpus());
   return static_cast<unsigned>(cpus) + 1;

@@ -51,9 +51,6 @@ Result<> fill(int map, const TableImage& table);
 // are tables or state.
 bool is_scratch(const std::string& map);
 
-// Is a pin among those of a generation a program ("hook-0", "judge-0")?  All others are maps.
-bool is_program_pin(const std::string& name);
-
 // Lanes of the counters on this machine: one for each possible CPU and one for user space.
 unsigned counter_lanes();
 

@@ -9,6 +9,7 @@
 
 #include "core/kernel/objects.h"
 #include "core/plan/loader.h"
+#include "core/plan/programs.h"
 
 namespace penstock {
 
@@ -56,7 +57,7 @@ Result<RunningImage> running_image(const Instance& instance, const Running& runn
   for (size_t i = 0; i < out.image.hooks.size(); ++i) {
     HookImage& hook = out.image.hooks[i];
     TRY_ASSIGN(const Object object, Object::open(hook.object, level));
-    TRY_ASSIGN(Fd program, open_pin(fmt::format("{}/hook-{}", instance.generation(generation), i)));
+    TRY_ASSIGN(Fd program, open_pin(hook_pin(instance.generation(generation), i)));
     TRY_ASSIGN(hook.constants, object.constants_of(program.get()));
     // Maps that were left out when it was loaded are so again, or the code would not be the same.
     TRY_ASSIGN(const std::set<std::string> used, map_names_of(program.get()));
@@ -64,7 +65,7 @@ Result<RunningImage> running_image(const Instance& instance, const Running& runn
       if (!used.contains(name.substr(0, BPF_OBJ_NAME_LEN - 1))) out.image.sizes[name] = 0;
     out.programs.push_back(std::move(program));
     if (!hook.behind.empty()) {
-      TRY_ASSIGN(out.behind[i], open_pin(fmt::format("{}/hook-{}-behind", instance.generation(generation), i)));
+      TRY_ASSIGN(out.behind[i], open_pin(behind_pin(instance.generation(generation), i)));
     }
     const Bytes core = hook.constants["core_const"];
     if (core.size() == sizeof out.core) std::memcpy(&out.core, core.data(), sizeof out.core);

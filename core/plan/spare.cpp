@@ -11,6 +11,8 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "core/plan/programs.h"
+
 namespace penstock {
 
 namespace fs = std::filesystem;
@@ -58,8 +60,6 @@ Result<Bytes> constants_of(const std::map<std::string, UsedMap>& used) {
   return Bytes{};
 }
 
-std::string hook_pin(const std::string& directory, size_t hook) { return fmt::format("{}/hook-{}", directory, hook); }
-std::string judge_pin(const std::string& directory, size_t hook) { return fmt::format("{}/judge-{}", directory, hook); }
 
 // Do the programs of two generations consist of the same instructions and the same constants?
 Result<bool> twins(const std::string& one, const std::string& other) {

@@ -8,13 +8,14 @@
 #include <cstdlib>
 #include <filesystem>
 #include <future>
-#include <random>
 #include <set>
-#include <thread>
 #include <utility>
 
 #include "core/kernel/bpf.h"
+#include "core/plan/programs.h"
+#include "core/plan/shared_maps.h"
 #include "core/plan/spare.h"
+#include "core/plan/switch.h"
 #include "core/plan/totals.h"
 
 namespace penstock {
@@ -23,22 +24,6 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 namespace {
-
-constexpr uint32_t first_counter_slots = 4096;
-
-// What programs count, one lane of 64-bit words for each CPU and the last one for user space: generations share such a
-// map until it has to grow, and then its sums are carried over.
-constexpr const char* laned_maps[] = {"counters", "set_hits"};
-
-// State in lines of its own, which a later generation may need more of: it shares the map of the one before unless that is too small.
-constexpr const char* grown_maps[] = {"limit_lines"};
-
-std::string hook_pin(const Instance& instance, uint64_t generation, size_t hook) {
-  return fmt::format("{}/hook-{}", instance.generation(generation), hook);
-}
-
-// The program at the tc ingress behind it, where there is one.
-std::string behind_pin(const Instance& instance, uint64_t generation, size_t hook) { return hook_pin(instance, generation, hook) + "-behind"; }
 
 void remove_tree(const std::string& path) {
   std::error_code error;
@@ -61,10 +46,6 @@ uint64_t swap_deadline(ps_txn* word, uint64_t expected, uint64_t deadline) {
 uint64_t close_deadline(ps_txn* word) {
   const uint64_t deadline = load_deadline(word);
   return deadline == 0 || deadline & PS_GATE_CLOSED ? deadline : swap_deadline(word, deadline, deadline | PS_GATE_CLOSED);
-}
-
-void sleep_until(uint64_t coarse) {
-  for (uint64_t now = coarse_now(); now < coarse; now = coarse_now()) std::this_thread::sleep_for(std::chrono::nanoseconds(coarse - now));
 }
 
 // The gates stay until no packet is on its way any more that met a hook before the last instant.
@@ -91,65 +72,6 @@ Result<Mapping> open_state(const Instance& instance) {
   }
   TRY_ASSIGN(const Fd map, open_pin(path));
   return map_memory(map.get());
-}
-
-// The programs of a generation by device, as the devices are now.
-struct Programs {
-  std::vector<Fd> descriptors;
-  std::vector<Wanted> wanted;
-  const Wanted* of(uint32_t ifindex) const {
-    const auto found = std::find_if(wanted.begin(), wanted.end(), [&](const Wanted& w) { return w.device.ifindex == ifindex; });
-    return found == wanted.end() ? nullptr : &*found;
-  }
-};
-
-// Where a pin or the revision was removed by hand: what the links run, as it is.
-Result<Programs> programs_of_links(const Instance& instance, Error why) {
-  Programs out;
-  TRY_ASSIGN(const Running running, observe(instance));
-  for (const RunningLink& link : running.links) {
-    if (link.info.ifindex == 0) continue;
-    auto program = program_by_id(link.info.program);
-    auto info = program ? program_info(program->get()) : Result<bpf_prog_info>(Failure(program.error()));
-    if (!info || std::string(info->name) == "penstock_gate") {  // what it chooses from is not told by the link
-      why.diagnostics.front().hint = "say `penstock off`, then apply the file again";
-      return Failure(std::move(why));
-    }
-    out.wanted.push_back({{link.info.ifindex, link.device}, program->get(), attach_name(link.mode)});
-    out.descriptors.push_back(std::move(*program));
-    const auto behind = std::ranges::find(running.tc_links, link.info.ifindex, [](const TcLink& l) { return l.info.ifindex; });
-    if (behind == running.tc_links.end()) continue;
-    TRY_ASSIGN(Fd tc, program_by_id(behind->info.program));
-    out.wanted.back().tc = tc.get();
-    out.descriptors.push_back(std::move(tc));
-  }
-  return out;
-}
-
-Result<Programs> programs_of(const Instance& instance, uint64_t generation) {
-  Programs out;
-  if (generation == 0) return out;
-  auto revision = Revisions(instance).head(generation);
-  if (!revision) return programs_of_links(instance, std::move(revision).error());
-  TRY_ASSIGN(const auto attachments, attachments_of(revision->hooks, list_devices()));
-  for (size_t i = 0; i < revision->hooks.size(); ++i) {
-    auto program = open_pin(hook_pin(instance, generation, i));
-    if (!program) return programs_of_links(instance, std::move(program).error());
-    out.descriptors.push_back(std::move(*program));
-  }
-  std::map<size_t, int> behind;
-  for (size_t i = 0; i < revision->hooks.size(); ++i) {
-    if (revision->hooks[i].behind.empty()) continue;
-    auto program = open_pin(behind_pin(instance, generation, i));
-    if (!program) return programs_of_links(instance, std::move(program).error());
-    behind[i] = program->get();
-    out.descriptors.push_back(std::move(*program));
-  }
-  for (const Attachment& a : attachments) {
-    const auto tc = behind.find(a.hook);
-    out.wanted.push_back({a.device, out.descriptors[a.hook].get(), a.mode, tc == behind.end() ? -1 : tc->second});
-  }
-  return out;
 }
 
 // Links run `generation` directly, without gates; settings of devices that it does not need are as they were.  A device
@@ -304,59 +226,6 @@ Result<Settled> settle(const Instance& instance) {
   return out;
 }
 
-Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Image& image, uint64_t from, const std::vector<bool>& known) {
-  std::map<std::string, Fd> out;
-  uint32_t slots = first_counter_slots;
-  while (slots < image.slot_end) slots *= 2;
-  const Revisions revisions(instance);
-  if (from != 0 && revisions.head(from)) {  // without its revision nobody knows what its slots mean
-    if (auto counters = open_pin(instance.generation(from) + "/counters")) {
-      TRY_ASSIGN(const bpf_map_info info, map_info(counters->get()));
-      if (info.max_entries / counter_lanes() >= image.slot_end) out["counters"] = std::move(*counters);
-    }
-  }
-  if (!out.contains("counters")) {
-    TRY_ASSIGN(out["counters"], create_map({BPF_MAP_TYPE_ARRAY, "counters", 4, sizeof(ps_counter), slots * counter_lanes(), BPF_F_MMAPABLE}));
-  }
-  TRY(clear_new_slots(out["counters"].get(), image.slots, known));
-  if (const auto wanted = image.sizes.find("set_hits"); from != 0 && wanted != image.sizes.end()) {
-    if (auto hits = open_pin(instance.generation(from) + "/set_hits")) {
-      TRY_ASSIGN(const bpf_map_info info, map_info(hits->get()));
-      if (info.max_entries == wanted->second) out["set_hits"] = std::move(*hits);
-    }
-  }
-  for (const char* name : grown_maps) {
-    const auto wanted = image.sizes.find(name);
-    if (from == 0 || wanted == image.sizes.end() || wanted->second == 0) continue;
-    if (auto map = open_pin(instance.generation(from) + "/" + name)) {
-      TRY_ASSIGN(const bpf_map_info info, map_info(map->get()));
-      if (info.max_entries == wanted->second) out[name] = std::move(*map);
-    }
-  }
-  TRY_ASSIGN(auto state, state_maps(instance, image));
-  out.merge(state);
-  return out;
-}
-
-Result<std::map<std::string, Fd>> state_maps(const Instance& instance, const Image& image) {
-  std::map<std::string, Fd> out;
-  std::error_code error;
-  for (fs::directory_iterator it(instance.pins("shared"), error), end; !error && it != end; it.increment(error)) {
-    TRY_ASSIGN(Fd map, open_pin(it->path()));
-    const std::string name = it->path().filename();
-    // Tables and scratch memory never belong here, but earlier versions may have put them.
-    if (is_scratch(name) || std::ranges::find(image.tables, name, &TableImage::map) != image.tables.end()) continue;
-    if (const auto wanted = image.sizes.find(name); wanted != image.sizes.end() && wanted->second != 0) {
-      TRY_ASSIGN(const bpf_map_info info, map_info(map.get()));
-      if (info.max_entries != wanted->second)
-        return fail(fmt::format("the map {} has {} entries, not {}: another version of penstock made it", it->path().string(), info.max_entries, wanted->second),
-                    "`penstock off`, then apply: what is saved on disk comes back");
-    }
-    out[name] = std::move(map);
-  }
-  return out;
-}
-
 namespace {
 
 // Pins what the new generation consists of.
@@ -365,124 +234,21 @@ Result<> pin_generation(const Instance& instance, const Change& change, const Ca
   if (!loaded.standing.empty()) return promote_spare(instance, change.revision.generation);
   const std::string directory = instance.generation(change.revision.generation);
   TRY(make_directories(directory));
-  for (size_t i = 0; i < loaded.hooks(); ++i) TRY(pin(loaded.program(i), hook_pin(instance, change.revision.generation, i)));
-  for (const auto& [hook, object] : loaded.behind) TRY(pin(object.program("penstock_tc"), behind_pin(instance, change.revision.generation, hook)));
-  for (size_t i = 0; i < candidate.judges.hooks(); ++i) TRY(pin(candidate.judges.program(i), fmt::format("{}/judge-{}", directory, i)));
+  for (size_t i = 0; i < loaded.hooks(); ++i) TRY(pin(loaded.program(i), hook_pin(directory, i)));
+  for (const auto& [hook, object] : loaded.behind) TRY(pin(object.program("penstock_tc"), behind_pin(directory, hook)));
+  for (size_t i = 0; i < candidate.judges.hooks(); ++i) TRY(pin(candidate.judges.program(i), judge_pin(directory, i)));
   if (loaded.hooks() == 0) return {};
-  std::set<std::string> tables(std::begin(laned_maps), std::end(laned_maps));
-  tables.insert(std::begin(grown_maps), std::end(grown_maps));
+  std::set<std::string> tables;
   for (const TableImage& table : change.image.tables) tables.insert(table.map);
   TRY(make_directories(instance.pins("shared")));
   for (const auto& [name, map] : loaded.maps()) {
-    if (tables.contains(name)) {
+    if (tables.contains(name) || is_generation_map(name)) {
       TRY(pin(map, directory + "/" + name));
     } else if (!is_scratch(name) && !fs::exists(instance.pins("shared/" + name))) {
       TRY(pin(map, instance.pins("shared/" + name)));  // state of a feature: outlives generations
     }
   }
   return {};
-}
-
-// The gates of all devices that either generation attaches to, all reading one word that says "the old one".
-struct Gates {
-  std::vector<Object> objects;
-  std::vector<Wanted> wanted;
-  Fd word, programs;
-};
-
-Result<Gates> load_gates(const Programs& from, const Programs& to, uint64_t from_number, uint64_t to_number) {
-  Gates gates;
-  TRY_ASSIGN(const Level level, kernel_level());
-  TRY_ASSIGN(gates.programs, create_map({BPF_MAP_TYPE_PROG_ARRAY, "programs", 4, 4, 2 * PS_GATE_HOOKS, 0}));
-  TRY_ASSIGN(gates.word, create_map({BPF_MAP_TYPE_ARRAY, "txn", 4, sizeof(ps_txn), 1, BPF_F_MMAPABLE}));
-  std::vector<Wanted> devices = to.wanted;
-  for (const Wanted& w : from.wanted)
-    if (!to.of(w.device.ifindex)) devices.push_back(w);
-  const bool journeys_possible = devices.size() > 1;
-  const ps_txn word{0, from_number, to_number, PS_GATE_FOREVER, journeys_possible ? PS_GATE_WINDOW : 0};
-  const uint32_t zero = 0;
-  TRY(map_update(gates.word.get(), &zero, &word));
-  TRY_ASSIGN(const Fd journeys, create_map({BPF_MAP_TYPE_ARRAY, "journeys", 4, sizeof(ps_journey_line), journeys_possible ? PS_JOURNEY_LINES : 1u, BPF_F_MMAPABLE}));
-  const uint64_t seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
-  if (devices.size() > PS_GATE_HOOKS) return fail(fmt::format("{} devices are more than the {} that one change can cover", devices.size(), PS_GATE_HOOKS));
-  for (uint32_t i = 0; i < devices.size(); ++i) {
-    for (const auto& [programs, offset] : {std::pair{&from, 0u}, std::pair{&to, 1u}}) {
-      const Wanted* w = programs->of(devices[i].device.ifindex);
-      const uint32_t index = 2 * i + offset;
-      if (w) TRY(map_update(gates.programs.get(), &index, &w->program));
-    }
-    TRY_ASSIGN(Object gate, Object::open("gate", level));
-    TRY(gate.constant("gate_const", bytes_of(ps_gate_const{i, !devices[i].device.ethernet, word.window, seed})));
-    TRY(gate.reuse("txn", gates.word.get()));
-    TRY(gate.reuse("programs", gates.programs.get()));
-    TRY(gate.reuse("journeys", journeys.get()));
-    TRY(gate.load());
-    // What stands behind needs no gate: it does the same in all generations.  It is there before the one that needs it.
-    const Wanted *before = from.of(devices[i].device.ifindex), *after = to.of(devices[i].device.ifindex);
-    const int behind = after && after->tc >= 0 ? after->tc : before ? before->tc : -1;
-    gates.wanted.push_back({devices[i].device, gate.program("penstock_gate"), devices[i].mode, behind});
-    gates.objects.push_back(std::move(gate));
-  }
-  return gates;
-}
-
-// The link of the only device, where both generations run on one and the same, attached as it is and with nothing behind it: to exchange its program
-// is a switch by itself.
-Result<Fd> only_link(const Instance& instance, const Programs& before, const Programs& after) {
-  if (before.wanted.size() != 1 || after.wanted.size() != 1) return Fd();
-  const Wanted& wanted = after.wanted.front();
-  if (before.wanted.front().device.ifindex != wanted.device.ifindex) return Fd();
-  if (before.wanted.front().tc >= 0 || wanted.tc >= 0) return Fd();
-  TRY_ASSIGN(const Running running, observe(instance));
-  if (running.links.size() != 1) return Fd();
-  const RunningLink& link = running.links.front();
-  if (link.info.ifindex != wanted.device.ifindex || !mode_satisfies(wanted.mode, link.mode)) return Fd();
-  return open_pin(link_pin(instance, link.ifindex));
-}
-
-// Without a deadline and with one device no gate is needed.  The word only says what is under way: until the link runs the
-// new program the old generation judges, and from then on observe() takes the change for confirmed.
-Result<std::vector<Diagnostic>> switch_link(const Instance& instance, const Fd& link, int program, uint64_t from, uint64_t to) {
-  TRY_ASSIGN(const Fd word, create_map({BPF_MAP_TYPE_ARRAY, "txn", 4, sizeof(ps_txn), 1, BPF_F_MMAPABLE}));
-  const ps_txn undecided{0, from, to, PS_GATE_FOREVER, 0};
-  const uint32_t zero = 0;
-  TRY(map_update(word.get(), &zero, &undecided));
-  TRY(make_directories(instance.pins("txn")));
-  TRY(pin(word.get(), instance.pins("txn/word")));
-  step("word-pinned");
-  TRY(update_link(link.get(), program));
-  step("switched");
-  return std::vector<Diagnostic>{};
-}
-
-Result<std::vector<Diagnostic>> switch_over(const Instance& instance, const Change& change, uint64_t from) {
-  const uint64_t to = change.revision.generation;
-  TRY_ASSIGN(const Programs before, programs_of(instance, from));
-  TRY_ASSIGN(const Programs after, programs_of(instance, to));
-  if (!change.confirm) {
-    TRY_ASSIGN(const Fd link, only_link(instance, before, after));
-    if (link) return switch_link(instance, link, after.wanted.front().program, from, to);
-  }
-  TRY_ASSIGN(const Gates gates, load_gates(before, after, from, to));
-  step("gates-loaded");
-  TRY(make_directories(instance.pins("txn")));
-  TRY(pin(gates.programs.get(), instance.pins("txn/programs")));
-  step("programs-pinned");
-  TRY(pin(gates.word.get(), instance.pins("txn/word")));
-  step("word-pinned");
-  TRY_ASSIGN(auto warnings, attach_wanted(instance, gates.wanted));
-  step("gated");
-  TRY_ASSIGN(const Mapping memory, map_memory(gates.word.get()));
-  auto* word = memory.as<ps_txn>();
-  // Where journeys are followed the instant lies ahead, for the gates to write down what is on its way.
-  const uint64_t start = coarse_now() + (word->window ? word->window + coarse_tick() : 0);
-  const uint64_t deadline = change.confirm ? (start + static_cast<uint64_t>(change.confirm->count())) & ~PS_GATE_CLOSED : PS_GATE_FOREVER;
-  step("armed");
-  __atomic_store_n(&word->start, start, __ATOMIC_RELEASE);  // without a deadline it means nothing
-  __atomic_store_n(&word->deadline, deadline, __ATOMIC_RELEASE);  // the only switch
-  sleep_until(start);
-  step("switched");
-  return warnings;
 }
 
 }  // namespace
@@ -509,7 +275,7 @@ Result<Applied> carry_out(const Instance& instance, const Change& change, const 
   if (auto done = change_settings(instance, change.settings); !done) return undo(std::move(done).error());
   // Onto the disk meanwhile: a power cut takes with it what runs, and until it is confirmed the revision is not missed.
   auto synced = std::async(std::launch::async, [&] { return Revisions(instance).sync(change.revision.number); });
-  auto warnings = switch_over(instance, change, from);
+  auto warnings = switch_over(instance, from, out.generation, change.confirm);
   const Result<> on_disk = synced.get();
   if (!warnings) return undo(std::move(warnings).error());
   out.warnings = std::move(*warnings);

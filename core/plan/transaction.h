@@ -42,13 +42,6 @@ struct Change {
 // The number that the next generation and revision get.
 uint64_t next_number(const Instance& instance, const Running& running);
 
-// The maps that outlive generations, opened or created; by map name.
-// known: the slots that kept revisions name, by number.
-Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Image& image, uint64_t from, const std::vector<bool>& known);
-
-// Of these, the ones that no generation owns: what runs and what comes share them.
-Result<std::map<std::string, Fd>> state_maps(const Instance& instance, const Image& image);
-
 struct Applied {
   uint64_t generation = 0;
   bool waiting = false;
