@@ -25,6 +25,7 @@ struct Prepared {
   std::vector<Diagnostic> warnings;
   std::vector<bool> known_slots;        // that kept revisions name, by number
   std::future<Result<>> grace;          // see begin_grace_period()
+  std::future<Host> host;               // for judge(), which takes it; looked at beside the file
 };
 
 // What a kept revision says, read from its own copies: the file may have changed since.

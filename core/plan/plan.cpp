@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 namespace penstock {
 
@@ -24,7 +25,7 @@ namespace {
 
 std::string with_place(const std::string& text, const Location& at) {
   if (!at.known()) return text;
-  const std::string place = at.line ? fmt::format("{}:{}", at.file, at.line) : at.file;
+  const std::string place = at.line ? fmt::format("{}:{}", at.file.text(), at.line) : at.file.text();
   return text.empty() ? place : fmt::format("{} ({})", text, place);
 }
 
@@ -36,17 +37,26 @@ std::string size_text(size_t bytes) {
 
 void plan_content(Plan& plan, const Image& image, const std::map<std::string, Part>& before) {
   constexpr const char* undo = "the previous generation";
+  std::vector<PlanAction> gone;
+  auto old = before.begin();  // both are in the order of their names
+  const auto leave = [&] {
+    gone.push_back({ActionKind::content, '-', old->first, old->second.text, {}, undo});
+    ++old;
+  };
   for (const auto& [name, part] : image.parts) {
-    const auto old = before.find(name);
-    if (old == before.end()) {
+    while (old != before.end() && old->first < name) leave();
+    if (old == before.end() || old->first != name) {
       plan.actions.push_back({ActionKind::content, '+', name, with_place(part.text, part.at), {}, undo});
-    } else if (old->second.digest != part.digest) {
+      continue;
+    }
+    if (old->second.digest != part.digest) {
       const std::string text = old->second.text == part.text ? part.text : fmt::format("{} -> {}", old->second.text, part.text);
       plan.actions.push_back({ActionKind::content, '~', name, with_place(text, part.at), {}, undo});
     }
+    ++old;
   }
-  for (const auto& [name, part] : before)
-    if (!image.parts.contains(name)) plan.actions.push_back({ActionKind::content, '-', name, part.text, {}, undo});
+  while (old != before.end()) leave();
+  std::ranges::move(gone, std::back_inserter(plan.actions));
 }
 
 const DeviceFacts* facts_for(const Facts& facts, uint32_t ifindex) {

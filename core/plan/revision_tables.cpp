@@ -23,8 +23,8 @@ void put(std::string& out, std::string_view field, char end) {
 }
 
 std::string text_of(std::string_view field) {
+  if (field.find('\\') == field.npos) return std::string(field);
   std::string out;
-  out.reserve(field.size());
   for (size_t i = 0; i < field.size(); ++i) {
     if (field[i] != '\\' || i + 1 == field.size()) {
       out += field[i];
@@ -89,7 +89,7 @@ std::string slots_text(const std::vector<Slot>& slots) {
     put(out, s.interface, '\t');
     put(out, s.policy, '\t');
     put(out, s.rule, '\t');
-    put(out, s.at.file, '\n');
+    put(out, s.at.file.text(), '\n');
   }
   return out;
 }
@@ -101,7 +101,7 @@ std::string parts_text(const std::map<std::string, Part>& parts) {
     fmt::format_to(std::back_inserter(out), "{}\t{}\t", part.at.line, part.at.column);
     put(out, name, '\t');
     put(out, part.text, '\t');
-    put(out, part.at.file, '\n');
+    put(out, part.at.file.text(), '\n');
   }
   return out;
 }
