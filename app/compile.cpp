@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 
+#include "app/limits.h"
 #include "bpf/hook.h"
 #include "core/kernel/objects.h"
 #include "features/limits/compile.h"
@@ -120,11 +121,8 @@ Result<Image> compile(const Config& config, const Known& known) {
   std::map<std::string, ps_wireguard_const> guards;   // by interface
   for (const Interface& i : config.interfaces)
     if (const auto* guard = i.extensions.get<WireGuard>())
-      guards[i.name] = compile_wireguard(*guard, i.name, slots, [&](const Rate& rate, uint32_t slot) {
-        Limit limit;
-        limit.rate = rate;
-        limit.burst = default_burst(rate);
-        return limits.add(limit, false, slot, slot, slot);
+      guards[i.name] = compile_wireguard(*guard, i.name, slots, [&](const WireGuard& wireguard, uint32_t slot) {
+        return limits.add(handshake_limit(wireguard), false, slot, slot, slot);
       });
   limits.place();
   TRY_ASSIGN(CompiledSets sets, compile_sets(registry.used(), config.sets, known.sets));
