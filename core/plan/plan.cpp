@@ -129,17 +129,20 @@ Plan make_plan(const Image& image, const std::map<std::string, std::string>& dig
   const bool runs = current && running.state.generation == current->generation &&
                     std::find(running.generations.begin(), running.generations.end(), current->generation) != running.generations.end();
   static const std::map<std::string, std::string> no_digests;
+  static const std::map<std::string, Part> no_parts;
   const auto& before = runs ? current->digests : no_digests;
   plan.reload = !runs ? !image.hooks.empty() : before != digests;
   bool same_programs = runs && current->code == code;  // only their tables change
   if (plan.reload) {
-    plan_content(plan, image, runs ? current->parts : std::map<std::string, Part>{});
+    plan_content(plan, image, runs ? current->parts : no_parts);
     auto changed = [&](const std::string& key) {
       const auto old = before.find(key);
       return old == before.end() || old->second != digests.at(key);
     };
+    // A table that holds nothing is news only where it held something.
+    auto tells = [&](const TableImage& table) { return runs ? !table.data.empty() : std::ranges::any_of(table.data, [](std::byte b) { return b != std::byte{}; }); };
     for (const TableImage& table : image.tables)
-      if (!table.data.empty() && changed("table " + table.map))
+      if (tells(table) && changed("table " + table.map))
         plan.actions.push_back({ActionKind::table, runs ? '~' : '+', table.map,
                                 fmt::format("{}{}", table.structure.empty() ? "" : table.structure + ", ", size_text(table.data.size())), {},
                                 "freed with its generation"});

@@ -1,5 +1,6 @@
 #include "core/plan/revision_tables.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <iterator>
@@ -11,14 +12,14 @@ namespace {
 
 // A field ends at a tab or a newline; those within it, and the backslash, are told by two characters.
 void put(std::string& out, std::string_view field, char end) {
-  for (const char c : field) {
-    if (c == '\t' || c == '\n' || c == '\\') {
-      out += '\\';
-      out += c == '\t' ? 't' : c == '\n' ? 'n' : c;
-    } else {
-      out += c;
-    }
+  const auto told_by_two = [](char c) { return c == '\t' || c == '\n' || c == '\\'; };
+  for (auto special = std::ranges::find_if(field, told_by_two); special != field.end(); special = std::ranges::find_if(field, told_by_two)) {
+    out.append(field.begin(), special);
+    out += '\\';
+    out += *special == '\t' ? 't' : *special == '\n' ? 'n' : *special;
+    field = {special + 1, field.end()};
   }
+  out += field;
   out += end;
 }
 
