@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 
+#include "app/limits.h"
 #include "bpf/answer.h"
 #include "bpf/hook.h"
 #include "core/kernel/objects.h"
@@ -131,11 +132,8 @@ Result<Image> compile(const Config& config, const Known& known) {
   std::map<std::string, ps_wireguard_const> guards;   // by interface
   for (const Interface& i : config.interfaces)
     if (const auto* guard = i.extensions.get<WireGuard>())
-      guards[i.name] = compile_wireguard(*guard, i.name, slots, [&](const Rate& rate, uint32_t slot) {
-        Limit limit;
-        limit.rate = rate;
-        limit.burst = default_burst(rate);
-        return limits.add(limit, false, slot, slot, slot);
+      guards[i.name] = compile_wireguard(*guard, i.name, slots, [&](const WireGuard& wireguard, uint32_t slot) {
+        return limits.add(handshake_limit(wireguard), false, slot, slot, slot);
       });
   limits.place();
   ServiceTables services = compile_services(config.services, config.flows, interfaces, known.services, registry, slots);

@@ -128,6 +128,7 @@ Result<size_t> most_rule_entries() {
 Result<Prepared> prepare(const Instance& instance, const std::string& file, std::optional<uint64_t> revision) {
   Prepared out;
   out.grace = begin_grace_period(instance);
+  out.host = std::async(std::launch::async, look_at_host);
   const Revisions revisions(instance);
   Revision& next = out.change.revision;
   auto running = observe(instance);
@@ -211,6 +212,7 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
     file_changed = !text || *text != out.change.config;
   }
   out.plan = make_plan(image, next.digests, out.current, out.running, out.attachments, file_changed, facts, next.code);
+  if (!out.plan.reload) out.host = {};  // nobody asks
   for (Setting& s : out.plan.settings) s.since = next.generation;
   out.change.settings = out.plan.settings;
   out.warnings.insert(out.warnings.end(), out.plan.warnings.begin(), out.plan.warnings.end());
@@ -252,12 +254,12 @@ std::map<std::string, Fd> unchanged_tables(const Instance& instance, const Prepa
   return out;
 }
 
-Result<Risks> risks_of(const Instance& instance, const Prepared& prepared, Candidate* candidate) {
+Result<Risks> risks_of(const Instance& instance, const Prepared& prepared, const Host& host, Candidate* candidate) {
   const Image& image = prepared.change.image;
   if (prepared.attachments.empty()) return Risks{};
   if (!candidate) {
     TRY_ASSIGN(const auto state, state_maps(instance, image));
-    return find_risks(prepared.config, image, prepared.attachments, descriptors(state));
+    return find_risks(prepared.config, host, image, prepared.attachments, descriptors(state));
   }
   ReplayOptions options{.world = World::live};
   if (candidate->judges.hooks() == 0) {
@@ -266,7 +268,7 @@ Result<Risks> risks_of(const Instance& instance, const Prepared& prepared, Candi
     TRY_ASSIGN(candidate->judges, load_image(image, Replay::load_options(options)));
   }
   TRY_ASSIGN(Replay replay, Replay::over(image, options, std::move(candidate->judges)));
-  auto risks = find_risks(prepared.config, prepared.attachments, replay);
+  auto risks = find_risks(prepared.config, host, prepared.attachments, replay);
   candidate->judges = std::move(replay).release();
   return risks;
 }
@@ -313,7 +315,7 @@ Result<> judge(const Instance& instance, Prepared& prepared, Candidate* candidat
     return Failure(std::move(passed).error());
   }
   prepared.tests_passed = *passed;
-  TRY_ASSIGN(Risks risks, risks_of(instance, prepared, candidate));
+  TRY_ASSIGN(Risks risks, risks_of(instance, prepared, prepared.host.get(), candidate));
   prepared.risks = std::move(risks.found);
   prepared.warnings.insert(prepared.warnings.end(), risks.warnings.begin(), risks.warnings.end());
   return {};

@@ -26,6 +26,7 @@ struct Prepared {
   std::vector<bool> known_slots;        // that kept revisions name, by number
   std::vector<uint32_t> reused_backends;  // ids of services' backends that no kept revision names
   std::future<Result<>> grace;          // see begin_grace_period()
+  std::future<Host> host;               // for judge(), which takes it; looked at beside the file
 };
 
 // What a kept revision says, read from its own copies: the file may have changed since.

@@ -43,7 +43,7 @@ struct Hasher {
   void add(const Bytes& bytes) { add(bytes.data(), bytes.size()); }
 };
 
-json to_json(const Location& at) { return at.known() ? json{at.file, at.line, at.column} : json(nullptr); }
+json to_json(const Location& at) { return at.known() ? json{at.file.text(), at.line, at.column} : json(nullptr); }
 Location location_from(const json& j) {
   if (!j.is_array() || j.size() != 3) return {};
   return {j[0].get<std::string>(), j[1].get<uint32_t>(), j[2].get<uint32_t>()};
