@@ -5,6 +5,7 @@
 #include "features/policy/stage.bpf.h"
 #include "features/wireguard/stage.bpf.h"
 #include "features/syn_proxy/stage.bpf.h"
+#include "features/receive/stage.bpf.h"
 
 SEC("xdp")
 int penstock_xdp(struct xdp_md *ctx)
@@ -39,6 +40,8 @@ int penstock_xdp(struct xdp_md *ctx)
     count(hook_const.slot_no_policy, p->length);
   if (syn_const.ports && verdict == PS_PASS)
     verdict = syn_proxy_stage(ctx, p);
+  if (receive_const.kinds && verdict == PS_PASS)
+    verdict = receive_stage(ctx, p);
   return verdict;
 }
 
