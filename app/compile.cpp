@@ -15,6 +15,7 @@
 #include "features/limits/compile.h"
 #include "features/policy/compile.h"
 #include "features/policy/rule_text.h"
+#include "features/receive/compile.h"
 #include "features/sets/compile.h"
 #include "features/syn_proxy/compile.h"
 #include "features/wireguard/compile.h"
@@ -59,6 +60,7 @@ std::map<std::string, Part> parts_of(const Config& config) {
     if (const auto* proxy = i.extensions.get<SynProxy>()) more += ", syn-proxy " + syn_proxy_text(*proxy);
     parts["interface " + i.name] = {digest(fmt::format("{} {} {}{}", match, static_cast<int>(i.xdp), static_cast<int>(i.malformed), more)), i.at, match + more};
   }
+  if (config.receive) parts["receive"] = {digest(receive_text(*config.receive)), config.receive->at, receive_text(*config.receive)};
   for (const Set& s : config.sets) {
     if (s.of_ports()) {
       std::string ports;
@@ -135,6 +137,10 @@ Result<Image> compile(const Config& config, const Known& known) {
       guards[i.name] = compile_wireguard(*guard, i.name, slots, [&](const WireGuard& wireguard, uint32_t slot) {
         return limits.add(handshake_limit(wireguard), false, slot, slot, slot);
       });
+  std::map<std::string, ps_receive_const> receivers;  // by interface; before the sets are compiled: it asks for some
+  for (const Interface& i : config.interfaces)
+    if (config.receive && config.receive->stands_on(i.name))
+      receivers[i.name] = compile_receive(*config.receive, i.name, i.malformed == Malformed::drop ? PS_DROP : PS_PASS, registry, slots);
   limits.place();
   ServiceTables services = compile_services(config.services, config.flows, interfaces, known.services, registry, slots);
   TRY_ASSIGN(CompiledSets sets, compile_sets(registry.used(), config.sets, known.sets));
@@ -182,6 +188,7 @@ Result<Image> compile(const Config& config, const Known& known) {
       compile_syn_proxy(*proxy, known.tcp, mtu == known.mtu.end() ? 1500 : mtu->second, slots, hook);
     }
     if (const auto guard = guards.find(interface.name); guard != guards.end()) hook.constants["wireguard_const"] = bytes_of(guard->second);
+    if (const auto receiver = receivers.find(interface.name); receiver != receivers.end()) hook.constants["receive_const"] = bytes_of(receiver->second);
     image.hooks.push_back(std::move(hook));
   }
   for (uint32_t i = 0; i < registry.used().size(); ++i)

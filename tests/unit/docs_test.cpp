@@ -70,6 +70,7 @@ TEST(Docs, EveryExampleIsAccepted) {
       {"interface", {"{ version: 1, interfaces: { wan: {", "} } }"}},
       {"guard", {"{ version: 1, interfaces: { wan: { match: eth0, wireguard: {", "} } } }"}},
       {"SYN proxy", {"{ version: 1, interfaces: { wan: { match: eth0, syn-proxy: {", "} } } }"}},
+      {"receive", {"{ version: 1, interfaces: { wan: { match: eth0 } }, receive: {", "} }"}},
       {"set", {"{ version: 1, sets: { s: {", "} } }"}},
       {"policy", {"{ version: 1, interfaces: { wan: { match: eth0 } }, policies: { edge: {", "} } }"}},
       {"rule", {"{ version: 1, interfaces: { wan: { match: eth0 } }, policies: { edge: { attach: wan.ingress, rules: [ {", "} ] } } }"}},
