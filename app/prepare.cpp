@@ -16,6 +16,7 @@
 #include "core/plan/shared_maps.h"
 #include "features/limits/state.h"
 #include "features/policy/talkers.h"
+#include "features/services/state.h"
 #include "features/sets/elements.h"
 #include "features/syn_proxy/config.h"
 #include "features/syn_proxy/state.h"
@@ -99,6 +100,20 @@ Result<> look_for_syn_proxy(Prepared& out, Known& known) {
   return {};
 }
 
+// What services must know of this host and of earlier generations.
+Result<KnownServices> read_known_services(const Instance& instance, const Revisions& revisions, const Prepared& prepared) {
+  KnownServices out;
+  for (const Revision& r : revisions.heads()) out.backends.insert(out.backends.end(), r.backends.begin(), r.backends.end());
+  TRY_ASSIGN(out.states, read_states(instance, prepared.running.state.generation));
+  for (const Service& service : prepared.config.services)
+    for (const Backend& b : service.backends) {
+      if (!b.address || out.sources.contains(*b.address)) continue;
+      TRY_ASSIGN(const auto route, route_to(*b.address));
+      if (route && (route->source.hi || route->source.lo)) out.sources[*b.address] = route->source;
+    }
+  return out;
+}
+
 }  // namespace
 
 std::string who_asks() {
@@ -160,6 +175,9 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   TRY_ASSIGN(known.rule_entries, most_rule_entries());
   TRY_ASSIGN(known.sets, read_known_sets(instance, out.running, out.config.sets));
   TRY_ASSIGN(known.limits, read_known_limits(instance, out.running.state.generation));
+  if (!out.config.services.empty()) {
+    TRY_ASSIGN(known.services, read_known_services(instance, revisions, out));
+  }
   TRY_ASSIGN(out.change.image, compile(out.config, known));
 
   const std::vector<Device> devices = list_devices();
@@ -172,6 +190,9 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   next.hooks = image.hooks;
   for (HookImage& hook : next.hooks) hook.constants.clear();
   next.sets = image.sets;
+  next.backends = image.backends;
+  for (const BackendImage& b : image.backends)  // whom no kept revision names
+    if (std::ranges::find(known.services.backends, b.id, &BackendImage::id) == known.services.backends.end()) out.reused_backends.push_back(b.id);
   next.slots = image.slots;
   next.parts = image.parts;
   next.structures = image.structures;
@@ -276,6 +297,7 @@ Result<Candidate> load_candidate(const Instance& instance, Prepared& prepared) {
   const auto with_state = [&](Candidate candidate) -> Result<Candidate> {
     TRY(take_over_limits(instance, image, prepared.running.state.generation, candidate.programs));
     TRY(start_syn_proxy(candidate.programs.map("syn_proxy")));
+    TRY(take_over_services(instance, prepared.running.state.generation, candidate.programs, prepared.reused_backends));
     return candidate;
   };
   if (prepared.current) {

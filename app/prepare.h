@@ -24,6 +24,7 @@ struct Prepared {
   size_t tests_passed = 0;              // likewise
   std::vector<Diagnostic> warnings;
   std::vector<bool> known_slots;        // that kept revisions name, by number
+  std::vector<uint32_t> reused_backends;  // ids of services' backends that no kept revision names
   std::future<Result<>> grace;          // see begin_grace_period()
 };
 

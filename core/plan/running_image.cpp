@@ -52,6 +52,7 @@ Result<RunningImage> running_image(const Instance& instance, const Running& runn
   TRY_ASSIGN(out.revision, revisions.read(newest));
   out.image.hooks = out.revision.hooks;
   out.image.slots = out.revision.slots;
+  out.image.backends = out.revision.backends;
   for (const Slot& slot : out.image.slots) out.image.slot_end = std::max(out.image.slot_end, slot.number + 1);
   TRY_ASSIGN(const Level level, kernel_level());
   for (size_t i = 0; i < out.image.hooks.size(); ++i) {

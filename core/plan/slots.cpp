@@ -12,7 +12,9 @@ std::string Slot::key() const {
     out += part;
     out += '\n';
   }
-  return out += reason_name(reason);
+  out += reason_name(reason);
+  if (!service.empty()) out += '\n' + service + '\n' + backend;
+  return out;
 }
 
 SlotTable::SlotTable(std::vector<Slot> known) {
