@@ -5,7 +5,7 @@
 
 namespace penstock {
 
-// No SYN proxy stands before a frontend: it answers for local listeners only.
+// No SYN proxy stands before a frontend: it answers for local listeners only.  Every check has a port to go to.
 Result<> verify_services(const Document& document, Config& config);
 
 }  // namespace penstock

@@ -49,7 +49,7 @@ std::string for_people(Moment time) {
 
 }  // namespace
 
-Agent::Agent(Loop& loop, HttpClient& http, Node& node, Log log, std::optional<HealthReport> past) : loop_(loop), context_{loop, http}, node_(node), log_(std::move(log)) {
+Agent::Agent(Loop& loop, HttpClient& http, Datapath& node, Log log, std::optional<HealthReport> past) : loop_(loop), context_{loop, http}, node_(node), log_(std::move(log)) {
   if (past)
     for (const BackendReport& b : past->backends) falls_[full_name(b.service, b.backend)] = b.falls;
 }

@@ -5,7 +5,7 @@
 
 #include "app/agent/check.h"
 #include "app/agent/http.h"
-#include "app/agent/node.h"
+#include "app/agent/datapath.h"
 #include "app/health_report.h"
 
 namespace penstock {
@@ -17,7 +17,7 @@ using Log = std::function<void(LogLevel, const std::string&)>;
 class Agent {
  public:
   // `past`: the report of an earlier agent, for what the shared state does not hold.
-  Agent(Loop& loop, HttpClient& http, Node& node, Log log, std::optional<HealthReport> past = {});
+  Agent(Loop& loop, HttpClient& http, Datapath& node, Log log, std::optional<HealthReport> past = {});
   ~Agent();
 
   // What changed in the node since the last call, what starts slowly; call it every tick.
@@ -42,7 +42,7 @@ class Agent {
 
   Loop& loop_;
   CheckContext context_;
-  Node& node_;
+  Datapath& node_;
   Log log_;
   std::map<std::string, uint32_t> falls_;  // of the past, by service/backend
   std::map<std::string, std::unique_ptr<Service>> services_;

@@ -208,7 +208,7 @@ Doc health_doc() { return {"How backends are checked; a failed one gets no conne
 Type<uint32_t> min_backends_type() { return number_type(0, most_backends); }
 
 Doc min_backends_doc() {
-  return {"Checks never leave fewer than so many backends in use, of those that neither the file nor an operator took out: where more have failed, those that failed last stay in use. 0: checks may "
+  return {"Checks never leave fewer than so many backends in use, of those that neither the file nor an operator took out: where more have failed, those that failed last stay in use (default: 1). 0: checks may "
           "take out all of them.",
           "2"};
 }

@@ -8,7 +8,6 @@ namespace penstock {
 Type<Health> health_type();
 Doc health_doc();
 Type<uint32_t> min_backends_type();
-constexpr const char* min_backends_default = "1";
 Doc min_backends_doc();
 
 }  // namespace penstock

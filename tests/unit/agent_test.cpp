@@ -13,7 +13,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-struct MadeUp : Node {
+struct MadeUp : Datapath {
   uint64_t generation = 1;
   std::vector<WatchedService> now;
   std::map<uint32_t, StoredState> stored;

@@ -38,9 +38,9 @@ struct StateChange {
   StoredState state;
 };
 
-class Node {
+class Datapath {
  public:
-  virtual ~Node() = default;
+  virtual ~Datapath() = default;
   virtual Result<uint64_t> active() = 0;        // the generation that judges packets; 0: none.  Asked five times a second.
   virtual Result<std::vector<WatchedService>> services(uint64_t generation) = 0;  // those with `health`
   // Of each id, in that order; for services of the generation that was asked for last.
