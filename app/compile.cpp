@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "app/limits.h"
+#include "app/health.h"
 #include "bpf/answer.h"
 #include "bpf/hook.h"
 #include "core/kernel/objects.h"
@@ -84,7 +85,7 @@ std::map<std::string, Part> parts_of(const Config& config) {
   for (const Service& s : config.services) {
     std::string frontends;
     for (const Frontend& f : s.frontends) frontends += (frontends.empty() ? "" : ", ") + f.text();
-    parts["service " + s.name] = {digest(service_text(s)), s.at, frontends};
+    parts["service " + s.name] = {digest(service_text(s) + health_text_of(s)), s.at, frontends};
     for (const Backend& b : s.backends) parts[fmt::format("backend {}/{}", s.name, b.name)] = {digest(backend_text(b)), b.at, backend_text(b)};
   }
   if (!config.services.empty()) parts["flows"] = {digest(fmt::format("{} {} {}", config.flows.entries, config.flows.tcp_idle, config.flows.udp_idle)), {}, count_text(config.flows.entries) + " entries"};
