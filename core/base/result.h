@@ -9,7 +9,7 @@
 namespace penstock {
 
 // Documented in penstock(1); never renumbered.
-enum class Exit : int { done = 0, failed = 1, usage = 2, reverted = 3, risk = 4 };
+enum class Exit : int { done = 0, failed = 1, usage = 2, reverted = 3, risk = 4, degraded = 5 };
 
 // A place in a file.  line and column count from 1; line 0 means "the file as a whole", an empty file "nowhere".
 // Columns count UTF-8 code points.  width is the number of columns the caret underlines, at least 1.
