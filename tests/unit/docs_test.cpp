@@ -111,5 +111,25 @@ TEST(Docs, EveryExampleIsAccepted) {
   });
 }
 
+// The package's /etc/penstock/node.yaml: as it is it says nothing, uncommented it is a file that holds.
+TEST(Docs, SampleUncommentedIsAFile) {
+  const std::string sample = generate_sample();
+  const auto nothing = load_config_text("node.yaml", sample);
+  ASSERT_FALSE(nothing);
+  EXPECT_EQ(nothing.error().message(), "the file is empty: every line is blank or a comment");
+  std::string text;
+  size_t keys = 0;
+  std::istringstream lines(sample);
+  for (std::string line; std::getline(lines, line);) {
+    ASSERT_TRUE(line.empty() || line[0] == '#') << line;
+    const bool key = line.size() > 1 && line[1] != ' ';
+    keys += key;
+    text += (key ? line.substr(1) : line) + "\n";
+  }
+  EXPECT_EQ(keys, config_keys().table()->keys.size());
+  const auto config = load_config_text("node.yaml", text);
+  ASSERT_TRUE(config) << text << config.error().message();
+}
+
 }  // namespace
 }  // namespace penstock
