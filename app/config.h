@@ -1,12 +1,15 @@
 // The whole file, decoded: typed values, defaults filled, every reference checked.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/net/address.h"
 #include "features/interfaces/config.h"
 #include "features/policy/config.h"
+#include "features/services/config.h"
+#include "features/receive/config.h"
 #include "features/sets/config.h"
 #include "features/tests/config.h"
 
@@ -20,6 +23,9 @@ struct Config {
   std::vector<Interface> interfaces;     // in the order of the file, as are all lists
   std::vector<Set> sets;
   std::vector<Policy> policies;
+  std::vector<Service> services;
+  Flows flows;
+  std::optional<Receive> receive;
   std::vector<Test> tests;
   std::vector<Diagnostic> warnings;      // what is allowed but surprises, in the order of the file
 };

@@ -11,11 +11,14 @@
 #include <fstream>
 #include <set>
 
+#include "app/services.h"
+#include "app/machine.h"
 #include "core/config/reader.h"
 #include "core/kernel/route.h"
 #include "core/plan/shared_maps.h"
 #include "features/limits/state.h"
 #include "features/policy/talkers.h"
+#include "features/services/state.h"
 #include "features/sets/elements.h"
 #include "features/syn_proxy/config.h"
 #include "features/syn_proxy/state.h"
@@ -76,6 +79,13 @@ Past read_past(const Revisions& revisions, uint64_t runs) {
   return out;
 }
 
+// Where the text comes from: a file, or a kept revision, to be applied anew or brought back as it is.
+struct Source {
+  std::string file;
+  std::optional<uint64_t> revision;
+  bool brings_back = false;
+};
+
 // What a SYN proxy must know of this host, where the file has one; a warning for each that cannot be one.
 Result<> look_for_syn_proxy(Prepared& out, Known& known) {
   const auto& interfaces = out.config.interfaces;
@@ -98,6 +108,8 @@ Result<> look_for_syn_proxy(Prepared& out, Known& known) {
   }
   return {};
 }
+
+Result<Prepared> prepare(const Instance& instance, const Source& from);
 
 }  // namespace
 
@@ -124,6 +136,14 @@ Result<size_t> most_rule_entries() {
 }
 
 Result<Prepared> prepare(const Instance& instance, const std::string& file, std::optional<uint64_t> revision) {
+  return prepare(instance, Source{file, revision});
+}
+
+Result<Prepared> prepare_kept(const Instance& instance, uint64_t number) { return prepare(instance, Source{{}, number, true}); }
+
+namespace {
+
+Result<Prepared> prepare(const Instance& instance, const Source& from) {
   Prepared out;
   out.grace = begin_grace_period(instance);
   out.host = std::async(std::launch::async, look_at_host);
@@ -133,15 +153,16 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   // Confirmed, then cut off: the next command finishes it, and it is what runs already.
   if (running && running->transaction && running->transaction->confirmed()) running->state.generation = running->transaction->to;
   auto past = std::async(std::launch::async, [&revisions, runs = running ? running->state.generation : 0] { return read_past(revisions, runs); });
-  if (revision) {
-    TRY_ASSIGN(const Revision kept, revisions.read(*revision));
-    TRY_ASSIGN(out.config, config_of(instance, kept));
-    next.source = kept.source;
-    next.note = fmt::format("rollback to {}", *revision);
+  std::optional<Revision> kept;
+  if (from.revision) {
+    TRY_ASSIGN(kept, revisions.head(*from.revision));
+    TRY_ASSIGN(out.config, config_of(instance, *kept));
+    next.source = kept->source;
+    next.note = fmt::format("rollback to {}", *from.revision);
   } else {
-    TRY_ASSIGN(out.config, load_config(file));
-    char* absolute = realpath(file.c_str(), nullptr);
-    next.source = absolute ? absolute : file;
+    TRY_ASSIGN(out.config, load_config(from.file));
+    char* absolute = realpath(from.file.c_str(), nullptr);
+    next.source = absolute ? absolute : from.file;
     std::free(absolute);
   }
   out.warnings = out.config.warnings;
@@ -161,18 +182,37 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   TRY_ASSIGN(known.rule_entries, most_rule_entries());
   TRY_ASSIGN(known.sets, read_known_sets(instance, out.running, out.config.sets));
   TRY_ASSIGN(known.limits, read_known_limits(instance, out.running.state.generation));
+  ServiceNeeds needs;
+  if (!out.config.services.empty()) {
+    TRY_ASSIGN(const BackendRoutes routes, backend_routes(out.config));
+    TRY_ASSIGN(known.services, known_services(instance, out.running.state.generation, routes));
+    TRY_ASSIGN(needs, service_needs(out.config, routes));
+    out.warnings.insert(out.warnings.end(), needs.warnings.begin(), needs.warnings.end());
+  }
+  if (from.brings_back) recall_machine(kept->machine, known);
   TRY_ASSIGN(out.change.image, compile(out.config, known));
 
   const std::vector<Device> devices = list_devices();
-  add_raw_hooks(out.change.image.hooks, devices, out.current ? out.current->hooks : std::vector<HookImage>{});
+  add_raw_hooks(out.change.image.hooks, devices, out.current ? out.current->hooks : from.brings_back ? kept->hooks : std::vector<HookImage>{});
   const Image& image = out.change.image;
   next.number = next_number(instance, out.running);
   next.generation = next.number;
   next.created = std::time(nullptr);
   next.user = who_asks();
+  if (from.brings_back) {
+    next.number = next.generation = kept->number;
+    next.created = kept->created;
+    next.user = kept->user;
+    next.note = kept->note;
+    next.status = kept->status;
+  }
+  next.machine = machine_of(known);
   next.hooks = image.hooks;
   for (HookImage& hook : next.hooks) hook.constants.clear();
   next.sets = image.sets;
+  next.backends = image.backends;
+  for (const BackendImage& b : image.backends)  // whom no kept revision names
+    if (std::ranges::find(known.services.backends, b.id, &BackendImage::id) == known.services.backends.end()) out.reused_backends.push_back(b.id);
   next.slots = image.slots;
   next.parts = image.parts;
   next.structures = image.structures;
@@ -182,7 +222,9 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
 
   TRY_ASSIGN(out.attachments, attachments_of(image.hooks, devices));
   for (const Attachment& a : out.attachments) next.devices[a.device.ifindex] = a.device.name;
-  TRY_ASSIGN(const Facts facts, facts_of(instance, out.attachments, out.running));
+  TRY_ASSIGN(Facts facts, facts_of(instance, out.attachments, out.running));
+  facts.missing = std::move(needs.missing);
+  facts.needs = next.needs = std::move(needs.keys);
   for (const Attachment& a : out.attachments) {
     const auto at = facts.devices.find(a.device.ifindex);
     const auto named = std::ranges::find(out.config.interfaces, image.hooks[a.hook].interface, &Interface::name);
@@ -212,8 +254,6 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   }
   return out;
 }
-
-namespace {
 
 std::map<std::string, int> descriptors(const std::map<std::string, Fd>& maps) {
   std::map<std::string, int> out;
@@ -278,6 +318,7 @@ Result<Candidate> load_candidate(const Instance& instance, Prepared& prepared) {
   const auto with_state = [&](Candidate candidate) -> Result<Candidate> {
     TRY(take_over_limits(instance, image, prepared.running.state.generation, candidate.programs));
     TRY(start_syn_proxy(candidate.programs.map("syn_proxy")));
+    TRY(take_over_services(instance, prepared.running.state.generation, candidate.programs, prepared.reused_backends));
     return candidate;
   };
   if (prepared.current) {

@@ -115,7 +115,7 @@ Result<Changed> change(const Invocation& in, const Instance& instance, const std
           out.ended += judges && ended;
         } else {
           const uint64_t length = time ? static_cast<uint64_t>(time->count()) * ticks_per_ms : rule.limit.ban;
-          const bool put = (!judges && find_ban(g.live, rule.limit, address)) || put_ban(g.live, rule.limit, address, now, now + length);
+          const bool put = (!judges && find_ban(g.live, rule.limit, address)) || put_ban(g.live, rule.limit, address, now, (now + length) & ~PS_BAN_COUNT);
           out.banned += judges && put;
           out.refused += judges && !put;
         }
@@ -136,6 +136,9 @@ int run_change(const Invocation& in) {
   if (!turn) return in.out.fail(turn.error());
   const auto changed = change(in, turn->instance, addresses);
   if (!changed) return in.out.fail(changed.error());
+  // What was said here must stand after a power cut, too.
+  if (const auto running = observe(turn->instance); running)
+    if (const auto saved = save_bans(turn->instance, *running); !saved) in.out.warn(saved.error().diagnostics.front());
   in.out.print(in.argument("ACTION") == "add" ? fmt::format("{} banned\n", count_text(changed->banned)) : fmt::format("{} no longer banned\n", count_text(changed->ended)));
   in.out.json({{"banned", changed->banned}, {"ended", changed->ended}, {"refused", changed->refused}});
   if (changed->refused > 0) return in.out.fail(Error(Diagnostic{.message = fmt::format("{} found no place: the ban table is full", count_text(changed->refused)), .hint = "give the limit more `entries`"}));
@@ -163,8 +166,8 @@ const Command command_ban = {
     .name = "ban",
     .summary = "list, add and end the bans of rules with a limit",
     .description =
-        "Bans live in the kernel: they survive apply, rollback and upgrade as long as the rule keeps its name and action, and need no process; a reboot ends "
-        "them. While a change waits to be confirmed, add, del and flush apply to both generations.\n\n"
+        "Bans live in the kernel: they survive apply, rollback and upgrade as long as the rule keeps its name and action, and need no process. `penstock save` writes them "
+        "down for the next boot, and so do add, del and flush. While a change waits to be confirmed, add, del and flush apply to both generations.\n\n"
         "list shows the address or prefix, the rule, how long the ban still lasts and how often the address was banned. With --json it prints one object a line.\n\n"
         "add bans for the rule's own first time, or --for. A ban that runs gets the new end. del ends bans and forgets them: the next is a first one; "
         "without --rule those of every rule. What is over the rate is banned again at once.",

@@ -11,7 +11,7 @@
 namespace penstock {
 
 // Documented in penstock(1); never renumbered.
-enum class Exit : int { done = 0, failed = 1, usage = 2, reverted = 3, risk = 4 };
+enum class Exit : int { done = 0, failed = 1, usage = 2, reverted = 3, risk = 4, degraded = 5 };
 
 // The name of a file, kept once for all places in it, to the end of the process: a tree has a place for every node.
 class FileName {

@@ -38,7 +38,7 @@ class Parser {
   Result<> run() {
     TRY(next());  // start of the stream
     TRY(next());
-    if (event_.type == YAML_STREAM_END_EVENT) return fail(Diagnostic{"the file is empty", {document_.file()}, {}, "begin with `version: 1`"});
+    if (event_.type == YAML_STREAM_END_EVENT) return fail(Diagnostic{"the file is empty: every line is blank or a comment", {document_.file()}, {}, "begin with `version: 1`"});
     if (event_.data.document_start.version_directive ||
         event_.data.document_start.tag_directives.start != event_.data.document_start.tag_directives.end)
       return refuse("YAML directives are not accepted", "remove the line that starts with `%`");

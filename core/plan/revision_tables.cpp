@@ -63,7 +63,7 @@ bool read_lines(std::string_view text, const Each& each) {
   return true;
 }
 
-using SlotFields = std::array<std::string_view, 9>;
+using SlotFields = std::array<std::string_view, 11>;
 
 bool slot_from(const SlotFields& f, Slot& slot) {
   uint32_t verdict = 0, reason = 0;
@@ -73,6 +73,8 @@ bool slot_from(const SlotFields& f, Slot& slot) {
   slot.interface = text_of(f[5]);
   slot.policy = text_of(f[6]);
   slot.rule = text_of(f[7]);
+  slot.service = text_of(f[9]);
+  slot.backend = text_of(f[10]);
   return true;
 }
 
@@ -90,7 +92,9 @@ std::string slots_text(const std::vector<Slot>& slots) {
     put(out, s.interface, '\t');
     put(out, s.policy, '\t');
     put(out, s.rule, '\t');
-    put(out, s.at.file.text(), '\n');
+    put(out, s.at.file.text(), '\t');
+    put(out, s.service, '\t');
+    put(out, s.backend, '\n');
   }
   return out;
 }
@@ -108,7 +112,7 @@ std::string parts_text(const std::map<std::string, Part>& parts) {
 }
 
 bool read_slots(std::string_view text, std::vector<Slot>& out) {
-  return read_lines<9>(text, [&](const SlotFields& f) {
+  return read_lines<11>(text, [&](const SlotFields& f) {
     Slot slot;
     if (!number_of(f[0], slot.number) || !slot_from(f, slot) || !place_from(f[3], f[4], f[8], slot.at)) return false;
     out.push_back(std::move(slot));
@@ -126,7 +130,7 @@ bool read_slots(std::string_view text, const std::function<bool(uint32_t)>& want
     const std::string_view line = text.substr(0, end + 1);
     text.remove_prefix(end + 1);
     if (!wanted(number)) continue;
-    const bool good = read_lines<9>(line, [&](const SlotFields& f) {
+    const bool good = read_lines<11>(line, [&](const SlotFields& f) {
       Slot slot;
       slot.number = number;
       if (!slot_from(f, slot)) return false;

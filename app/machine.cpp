@@ -1,0 +1,34 @@
+#include "app/machine.h"
+
+#include <charconv>
+
+namespace penstock {
+
+std::map<std::string, std::string> machine_of(const Known& known) {
+  std::map<std::string, std::string> out;
+  for (const auto& [interface, own] : known.addresses) {
+    if (own.v4) out[interface + " v4"] = own.v4->text();
+    if (own.v6) out[interface + " v6"] = own.v6->text();
+  }
+  for (const auto& [interface, mtu] : known.mtu) out[interface + " mtu"] = std::to_string(mtu);
+  return out;
+}
+
+void recall_machine(const std::map<std::string, std::string>& kept, Known& known) {
+  for (const auto& [key, value] : kept) {
+    const size_t space = key.rfind(' ');
+    if (space == std::string::npos) continue;
+    const std::string interface = key.substr(0, space), what = key.substr(space + 1);
+    if (what == "mtu") {
+      uint32_t mtu = 0;
+      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), mtu);
+      if (error == std::errc{} && end == value.data() + value.size() && mtu != 0) known.mtu[interface] = mtu;
+    } else if (const auto address = Address::parse(value)) {
+      NodeAddresses& own = known.addresses[interface];
+      auto& place = what == "v4" ? own.v4 : own.v6;
+      if (!place) place = *address;
+    }
+  }
+}
+
+}  // namespace penstock
