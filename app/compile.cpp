@@ -8,6 +8,8 @@
 #include <map>
 #include <memory>
 
+#include "app/limits.h"
+#include "bpf/answer.h"
 #include "bpf/hook.h"
 #include "core/kernel/objects.h"
 #include "features/limits/compile.h"
@@ -77,6 +79,13 @@ std::map<std::string, Part> parts_of(const Config& config) {
       parts[fmt::format("rule {}/{}", p.name, r.name)] = {
           digest(rule_text(r) + limit_text_of(r)), r.at, action_text(r.action)};
   }
+  for (const Service& s : config.services) {
+    std::string frontends;
+    for (const Frontend& f : s.frontends) frontends += (frontends.empty() ? "" : ", ") + f.text();
+    parts["service " + s.name] = {digest(service_text(s)), s.at, frontends};
+    for (const Backend& b : s.backends) parts[fmt::format("backend {}/{}", s.name, b.name)] = {digest(backend_text(b)), b.at, backend_text(b)};
+  }
+  if (!config.services.empty()) parts["flows"] = {digest(fmt::format("{} {} {}", config.flows.entries, config.flows.tcp_idle, config.flows.udp_idle)), {}, count_text(config.flows.entries) + " entries"};
   return parts;
 }
 
@@ -90,10 +99,13 @@ const char* text_of(XdpMode mode) {
   return "auto";
 }
 
-ps_reject_const reject_constants(const NodeAddresses& own) {
-  ps_reject_const out{};
-  if (own.v4) out.v4 = own.v4->v4();
-  if (own.v6) out.v6 = {own.v6->hi, own.v6->lo};
+ps_answer_const answer_constants(const Known& known, const std::string& interface) {
+  ps_answer_const out{};
+  out.on = 1;
+  const auto own = known.addresses.find(interface);
+  if (own == known.addresses.end()) return out;
+  if (own->second.v4) out.v4 = own->second.v4->v4();
+  if (own->second.v6) out.v6 = {own->second.v6->hi, own->second.v6->lo};
   return out;
 }
 
@@ -120,18 +132,21 @@ Result<Image> compile(const Config& config, const Known& known) {
   std::map<std::string, ps_wireguard_const> guards;   // by interface
   for (const Interface& i : config.interfaces)
     if (const auto* guard = i.extensions.get<WireGuard>())
-      guards[i.name] = compile_wireguard(*guard, i.name, slots, [&](const Rate& rate, uint32_t slot) {
-        Limit limit;
-        limit.rate = rate;
-        limit.burst = default_burst(rate);
-        return limits.add(limit, false, slot, slot, slot);
+      guards[i.name] = compile_wireguard(*guard, i.name, slots, [&](const WireGuard& wireguard, uint32_t slot) {
+        return limits.add(handshake_limit(wireguard), false, slot, slot, slot);
       });
   limits.place();
+  ServiceTables services = compile_services(config.services, config.flows, interfaces, known.services, registry, slots);
   TRY_ASSIGN(CompiledSets sets, compile_sets(registry.used(), config.sets, known.sets));
   image.sizes = std::move(sets.sizes);
   image.sizes.merge(policies.sizes);
   image.sizes.merge(syn_proxy_sizes(std::ranges::any_of(config.interfaces, [](const Interface& i) { return i.extensions.get<SynProxy>() != nullptr; })));
+  image.sizes.merge(services.sizes);
+  const auto answers = [&](size_t hook) { return policies.hooks[hook].rejects || services.constants.on; };
+  image.sizes["answer_rate"] = 0;
   image.tables = std::move(policies.tables);
+  for (TableImage& table : services.tables) image.tables.push_back(std::move(table));
+  image.backends = std::move(services.backends);
   image.structures = std::move(policies.structures);
   std::vector<ps_limit> limit_table = limits.limits();
   if (limit_table.empty()) limit_table.emplace_back();  // a map has at least one entry
@@ -157,8 +172,11 @@ Result<Image> compile(const Config& config, const Known& known) {
     hook.constants["policy_const"] = bytes_of(policies.hooks[i]);
     hook.constants["set_const"] = bytes_of(sets.constants);
     hook.constants["limit_const"] = bytes_of(ps_limit_const{limits.flags()});
-    if (const auto own = known.addresses.find(interface.name); policies.hooks[i].rejects && own != known.addresses.end())
-      hook.constants["reject_const"] = bytes_of(reject_constants(own->second));
+    if (answers(i)) {
+      hook.constants["answer_const"] = bytes_of(answer_constants(known, interface.name));
+      image.sizes["answer_rate"] = PS_ANSWER_LANES;
+    }
+    if (services.constants.on) hook.constants["service_const"] = bytes_of(services.constants);
     if (const auto* proxy = interface.extensions.get<SynProxy>()) {
       const auto mtu = known.mtu.find(interface.name);
       compile_syn_proxy(*proxy, known.tcp, mtu == known.mtu.end() ? 1500 : mtu->second, slots, hook);

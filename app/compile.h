@@ -10,6 +10,7 @@
 #include "core/plan/revisions.h"
 #include "core/kernel/tcp.h"
 #include "features/limits/compile.h"
+#include "features/services/compile.h"
 #include "features/sets/compile.h"
 #include "features/policy/tables.h"
 
@@ -25,6 +26,7 @@ struct Known {
   std::vector<Slot> slots;
   KnownSets sets;
   KnownLimits limits;
+  KnownServices services;
   size_t rule_entries = PS_RULES_MAX_may_goto;  // that one policy may have on this kernel
   std::map<std::string, NodeAddresses> addresses;  // by the file's interfaces
   TcpSettings tcp;

@@ -6,6 +6,7 @@
 
 #include "app/features.h"
 #include "app/limits.h"
+#include "app/services.h"
 #include "core/config/reader.h"
 
 namespace penstock {
@@ -44,6 +45,7 @@ Result<Config> load_config_text(const std::string& path, std::string text, const
   TRY(resolve_port_sets(document, config));
   config.warnings = decoder.take_warnings();
   TRY(verify_limits(document, config));
+  TRY(verify_services(document, config));
   config.text = document.text();
   return config;
 }

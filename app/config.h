@@ -7,6 +7,7 @@
 #include "core/net/address.h"
 #include "features/interfaces/config.h"
 #include "features/policy/config.h"
+#include "features/services/config.h"
 #include "features/sets/config.h"
 #include "features/tests/config.h"
 
@@ -20,6 +21,8 @@ struct Config {
   std::vector<Interface> interfaces;     // in the order of the file, as are all lists
   std::vector<Set> sets;
   std::vector<Policy> policies;
+  std::vector<Service> services;
+  Flows flows;
   std::vector<Test> tests;
   std::vector<Diagnostic> warnings;      // what is allowed but surprises, in the order of the file
 };

@@ -8,6 +8,7 @@
 #include "app/limits.h"
 #include "app/prepare.h"
 #include "features/policy/explain.h"
+#include "features/services/explain.h"
 #include "features/sets/explain.h"
 
 namespace penstock {
@@ -22,6 +23,8 @@ Step exit_step(const Slot& slot, const ps_packet& packet, const std::vector<cons
     return {stage, fmt::format("{}{}: {}", tags, reason_text(slot.reason), verdict_name(slot.verdict)), slot.at};
   }
   if (slot.reason == PS_REASON_NOT_WIREGUARD) return {"wireguard", fmt::format("{}: {}", reason_text(slot.reason), verdict_name(slot.verdict)), slot.at};
+  if (!slot.service.empty())
+    return {"services", fmt::format("{}: {}: {}", slot.backend.empty() ? slot.service : slot.service + "/" + slot.backend, reason_text(slot.reason), verdict_name(slot.verdict)), slot.at};
   if (slot.rule.empty() && !slot.policy.empty()) return default_step(policies, slot);
   return {"exit", fmt::format("{}: {}", reason_text(slot.reason), verdict_name(slot.verdict)), slot.at};
 }
@@ -54,6 +57,7 @@ Result<Explanation> Explainer::explain(size_t hook, std::span<const uint8_t> pac
       tell_sets({&config_.sets, &image_.sets, [this](uint32_t index) { return list(index); }, config_.text}),
       tell_policies(policies, image_.slots),
       tell_limits(limit_by_id(config_, image_.slots)),
+      tell_services(config_.services, image_.backends),
   };
   if (trace.packet.outer.flags & (PS_IPV4 | PS_IPV6) && trace.events > 0) out.steps.push_back({"parse", packet_text(trace.packet)});
   bool told = false;  // by a rule: its exit says nothing new
@@ -167,6 +171,7 @@ std::string verdict_text(const Judged& judged) {
   const Slot* slot = judged.decided;
   if (!slot) return out + ", decided by nobody";
   out += fmt::format(", reason {}", reason_name(slot->reason));
+  if (!slot->service.empty()) out += fmt::format(", by service {}{}", slot->service, slot->backend.empty() ? "" : ", backend " + slot->backend);
   if (!slot->policy.empty())
     out += slot->rule.empty() ? fmt::format(", by the default of policy {}", slot->policy) : fmt::format(", by rule {}/{}", slot->policy, slot->rule);
   if (slot->at.known()) out += fmt::format(" ({})", slot->at.text());

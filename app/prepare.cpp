@@ -12,11 +12,13 @@
 #include <set>
 
 #include "app/machine.h"
+#include "app/services.h"
 #include "core/config/reader.h"
 #include "core/kernel/route.h"
 #include "core/plan/shared_maps.h"
 #include "features/limits/state.h"
 #include "features/policy/talkers.h"
+#include "features/services/state.h"
 #include "features/sets/elements.h"
 #include "features/syn_proxy/config.h"
 #include "features/syn_proxy/state.h"
@@ -144,6 +146,7 @@ namespace {
 Result<Prepared> prepare(const Instance& instance, const Source& from) {
   Prepared out;
   out.grace = begin_grace_period(instance);
+  out.host = std::async(std::launch::async, look_at_host);
   const Revisions revisions(instance);
   Revision& next = out.change.revision;
   auto running = observe(instance);
@@ -179,6 +182,13 @@ Result<Prepared> prepare(const Instance& instance, const Source& from) {
   TRY_ASSIGN(known.rule_entries, most_rule_entries());
   TRY_ASSIGN(known.sets, read_known_sets(instance, out.running, out.config.sets));
   TRY_ASSIGN(known.limits, read_known_limits(instance, out.running.state.generation));
+  ServiceNeeds needs;
+  if (!out.config.services.empty()) {
+    TRY_ASSIGN(const BackendRoutes routes, backend_routes(out.config));
+    TRY_ASSIGN(known.services, known_services(instance, out.running.state.generation, routes));
+    TRY_ASSIGN(needs, service_needs(out.config, routes));
+    out.warnings.insert(out.warnings.end(), needs.warnings.begin(), needs.warnings.end());
+  }
   if (from.brings_back) recall_machine(kept->machine, known);
   TRY_ASSIGN(out.change.image, compile(out.config, known));
 
@@ -200,6 +210,9 @@ Result<Prepared> prepare(const Instance& instance, const Source& from) {
   next.hooks = image.hooks;
   for (HookImage& hook : next.hooks) hook.constants.clear();
   next.sets = image.sets;
+  next.backends = image.backends;
+  for (const BackendImage& b : image.backends)  // whom no kept revision names
+    if (std::ranges::find(known.services.backends, b.id, &BackendImage::id) == known.services.backends.end()) out.reused_backends.push_back(b.id);
   next.slots = image.slots;
   next.parts = image.parts;
   next.structures = image.structures;
@@ -209,7 +222,9 @@ Result<Prepared> prepare(const Instance& instance, const Source& from) {
 
   TRY_ASSIGN(out.attachments, attachments_of(image.hooks, devices));
   for (const Attachment& a : out.attachments) next.devices[a.device.ifindex] = a.device.name;
-  TRY_ASSIGN(const Facts facts, facts_of(instance, out.attachments, out.running));
+  TRY_ASSIGN(Facts facts, facts_of(instance, out.attachments, out.running));
+  facts.missing = std::move(needs.missing);
+  facts.needs = next.needs = std::move(needs.keys);
   for (const Attachment& a : out.attachments) {
     const auto at = facts.devices.find(a.device.ifindex);
     const auto named = std::ranges::find(out.config.interfaces, image.hooks[a.hook].interface, &Interface::name);
@@ -225,6 +240,7 @@ Result<Prepared> prepare(const Instance& instance, const Source& from) {
     file_changed = !text || *text != out.change.config;
   }
   out.plan = make_plan(image, next.digests, out.current, out.running, out.attachments, file_changed, facts, next.code);
+  if (!out.plan.reload) out.host = {};  // nobody asks
   for (Setting& s : out.plan.settings) s.since = next.generation;
   out.change.settings = out.plan.settings;
   out.warnings.insert(out.warnings.end(), out.plan.warnings.begin(), out.plan.warnings.end());
@@ -264,12 +280,12 @@ std::map<std::string, Fd> unchanged_tables(const Instance& instance, const Prepa
   return out;
 }
 
-Result<Risks> risks_of(const Instance& instance, const Prepared& prepared, Candidate* candidate) {
+Result<Risks> risks_of(const Instance& instance, const Prepared& prepared, const Host& host, Candidate* candidate) {
   const Image& image = prepared.change.image;
   if (prepared.attachments.empty()) return Risks{};
   if (!candidate) {
     TRY_ASSIGN(const auto state, state_maps(instance, image));
-    return find_risks(prepared.config, image, prepared.attachments, descriptors(state));
+    return find_risks(prepared.config, host, image, prepared.attachments, descriptors(state));
   }
   ReplayOptions options{.world = World::live};
   if (candidate->judges.hooks() == 0) {
@@ -278,7 +294,7 @@ Result<Risks> risks_of(const Instance& instance, const Prepared& prepared, Candi
     TRY_ASSIGN(candidate->judges, load_image(image, Replay::load_options(options)));
   }
   TRY_ASSIGN(Replay replay, Replay::over(image, options, std::move(candidate->judges)));
-  auto risks = find_risks(prepared.config, prepared.attachments, replay);
+  auto risks = find_risks(prepared.config, host, prepared.attachments, replay);
   candidate->judges = std::move(replay).release();
   return risks;
 }
@@ -302,6 +318,7 @@ Result<Candidate> load_candidate(const Instance& instance, Prepared& prepared) {
   const auto with_state = [&](Candidate candidate) -> Result<Candidate> {
     TRY(take_over_limits(instance, image, prepared.running.state.generation, candidate.programs));
     TRY(start_syn_proxy(candidate.programs.map("syn_proxy")));
+    TRY(take_over_services(instance, prepared.running.state.generation, candidate.programs, prepared.reused_backends));
     return candidate;
   };
   if (prepared.current) {
@@ -324,7 +341,7 @@ Result<> judge(const Instance& instance, Prepared& prepared, Candidate* candidat
     return Failure(std::move(passed).error());
   }
   prepared.tests_passed = *passed;
-  TRY_ASSIGN(Risks risks, risks_of(instance, prepared, candidate));
+  TRY_ASSIGN(Risks risks, risks_of(instance, prepared, prepared.host.get(), candidate));
   prepared.risks = std::move(risks.found);
   prepared.warnings.insert(prepared.warnings.end(), risks.warnings.begin(), risks.warnings.end());
   return {};

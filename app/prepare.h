@@ -24,7 +24,9 @@ struct Prepared {
   size_t tests_passed = 0;              // likewise
   std::vector<Diagnostic> warnings;
   std::vector<bool> known_slots;        // that kept revisions name, by number
+  std::vector<uint32_t> reused_backends;  // ids of services' backends that no kept revision names
   std::future<Result<>> grace;          // see begin_grace_period()
+  std::future<Host> host;               // for judge(), which takes it; looked at beside the file
 };
 
 // What a kept revision says, read from its own copies: the file may have changed since.

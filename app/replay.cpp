@@ -12,6 +12,7 @@
 #include "core/config/duration.h"
 #include "core/kernel/tcp.h"
 #include "core/net/packet_text.h"
+#include "features/services/tables.h"
 
 namespace penstock {
 namespace {
@@ -71,7 +72,7 @@ Result<const Loaded*> Replay::loaded(bool raw) {
 }
 
 // Programs only count in these: nothing is judged by them.
-constexpr const char* outputs[] = {"counters", "set_hits"};
+constexpr const char* outputs[] = {"counters", "set_hits", "service_flow_counts"};
 
 Result<> Replay::find_state() {
   state_.emplace();
@@ -93,6 +94,15 @@ Result<> Replay::find_state() {
     state_->push_back(std::move(state));
   }
   return {};
+}
+
+Result<> Replay::set_neighbor(const Address& address, const Mac& mac) {
+  const int map = ethernet_.map("replay_neighbors");
+  if (map < 0) return {};  // no stage asks for next hops
+  const ps_address key{address.hi, address.lo};
+  ps_neighbor neighbor{};
+  std::ranges::copy(mac.bytes, neighbor.mac);
+  return map_update(map, &key, &neighbor);
 }
 
 Result<> Replay::forget() {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "app/config.h"
+#include "core/net/mac.h"
 #include "core/plan/loader.h"
 
 namespace penstock {
@@ -67,6 +68,9 @@ class Replay final : public ReplayTarget {
   int program(size_t hook) const { return ethernet_.program(hook); }
   int behind(size_t hook) const { return ethernet_.tc(hook); }  // at the tc ingress; -1: none
   int map(const std::string& name) const { return ethernet_.map(name); }
+
+  // The next hop towards `address` has this MAC (World::replay); that of others is 02:00:00:00:00:fe.
+  Result<> set_neighbor(const Address& address, const Mac& mac);
 
   // Forgets what packets left behind (World::replay): empties every map that is no table of the image.
   Result<> forget();

@@ -4,6 +4,7 @@
 #include "features/limits/limit.bpf.h"
 #include "features/policy/stage.bpf.h"
 #include "features/wireguard/stage.bpf.h"
+#include "features/services/stage.bpf.h"
 #include "features/syn_proxy/stage.bpf.h"
 
 SEC("xdp")
@@ -25,7 +26,7 @@ int penstock_xdp(struct xdp_md *ctx)
   default:
     break;
   }
-  if (core_const.quotes && p->outer.flags & PS_QUOTES) {
+  if ((core_const.quotes || service_const.on) && p->outer.flags & PS_QUOTES) {
     packet_quoted(ctx);
     trace_packet();
     trace_event(PS_TRACE_QUOTE, 0, 0, 0);
@@ -37,6 +38,8 @@ int penstock_xdp(struct xdp_md *ctx)
     verdict = policy_stage(ctx, p);
   else
     count(hook_const.slot_no_policy, p->length);
+  if (service_const.on && verdict == PS_PASS)
+    verdict = service_stage(ctx, p);
   if (syn_const.ports && verdict == PS_PASS)
     verdict = syn_proxy_stage(ctx, p);
   return verdict;

@@ -26,12 +26,13 @@ void report(const Output& out, uint64_t number, const CapturedPacket& packet, co
     Json line = {{"packet", number}, {"verdict", verdict_name(judged.verdict)}, {"reason", reason_name(slot.reason)},
                  {"policy", text_or_null(slot.policy)}, {"rule", text_or_null(slot.rule)}, {"at", text_or_null(slot.at.text())},
                  {"length", packet.bytes.size()}, {"out_length", out_length}};
+    if (!slot.service.empty()) line["service"] = slot.service;
+    if (!slot.backend.empty()) line["backend"] = slot.backend;
     if (judged.audited) line["audit"] = judged.audited->policy + "/" + judged.audited->rule;
     out.json_line(line);
     return;
   }
-  std::string who = slot.policy;
-  if (!slot.policy.empty()) who += slot.rule.empty() ? "/(default)" : "/" + slot.rule;
+  const std::string who = slot.interface.empty() ? slot.owner() : std::string();
   const Style style = left ? Style::good : Style::bad;
   // Widths are of the text, not of the colours around it.
   const std::string verdict = out.styled(style, fmt::format("{:<8}", verdict_name(judged.verdict)));
@@ -46,6 +47,15 @@ Result<size_t> choose_hook(const Image& image, const std::string& interface) {
   return fail(fmt::format("the file has no interface `{}`", interface), suggest(interface, names));
 }
 
+// "10.0.1.11=02:00:00:00:01:11"
+Result<std::pair<Address, Mac>> read_neighbor(const std::string& text) {
+  const size_t equals = text.find('=');
+  const auto address = Address::parse(std::string_view(text).substr(0, equals));
+  const auto mac = equals == text.npos ? std::nullopt : Mac::parse(std::string_view(text).substr(equals + 1));
+  if (!address || !mac) return fail(fmt::format("`{}` is no neighbour", text), "write --neighbor ADDRESS=MAC, as 10.0.1.11=02:00:00:00:01:11");
+  return std::pair{*address, *mac};
+}
+
 Result<> replay(const Invocation& in) {
   TRY_ASSIGN(const Config config, load_config(in.argument("FILE")));
   TRY_ASSIGN(const Image image, compile(config));
@@ -53,6 +63,10 @@ Result<> replay(const Invocation& in) {
   const std::string input = *in.option("--pcap");
   TRY_ASSIGN(PcapReader reader, PcapReader::open(input));
   TRY_ASSIGN(Replay programs, Replay::open(image, World::replay));
+  for (const std::string& text : in.all_options("--neighbor")) {
+    TRY_ASSIGN(const auto neighbor, read_neighbor(text));
+    TRY(programs.set_neighbor(neighbor.first, neighbor.second));
+  }
   std::error_code ignored;
   const uint64_t size = std::filesystem::file_size(input, ignored);
 
@@ -115,11 +129,15 @@ const Command command_replay = {
         "place in FILE that decided. Interfaces of FILE need not exist on this machine.\n\n"
         "The clock is that of the capture; it is held when timestamps go back. No socket of this host is found by `socket: yes`. What a policy in audit "
         "mode would drop passes, and the line says so (in JSON by the key `audit`). With --json there is one object a line, with the keys packet, verdict, "
-        "reason, policy, rule, at, length and out_length (0 where the packet did not leave).",
+        "reason, policy, rule, at, length and out_length (0 where the packet did not leave), and where a service took the packet its name and the backend's by "
+        "the keys service and backend.\n\n"
+        "A packet for a service's backend leaves as it would for a next hop behind the interface that it came by, with the VLAN tags that it has; the next hop's "
+        "MAC is that of --neighbor, else 02:00:00:00:00:fe. Where the file names no outer source, 192.0.0.8 or 100::8 stands for this node's address.",
     .arguments = {{.name = "FILE", .description = "the node's file", .kind = Kind::path}},
     .options = {{.name = "--on", .metavar = "INTERFACE", .description = "the interface of FILE that the packets arrive on", .kind = Kind::text, .required = true},
                 {.name = "--pcap", .metavar = "IN", .description = "the capture", .kind = Kind::path, .required = true},
-                {.name = "--out", .metavar = "OUT", .description = "write the packets that were not dropped, as they left, to this pcap file", .kind = Kind::path}},
+                {.name = "--out", .metavar = "OUT", .description = "write the packets that were not dropped, as they left, to this pcap file", .kind = Kind::path},
+                {.name = "--neighbor", .metavar = "ADDRESS=MAC", .description = "the next hop towards a backend's address", .kind = Kind::text, .repeat = true}},
     .examples = {{"penstock replay node.yaml --on wan --pcap yesterday.pcap --out kept.pcap"}},
     .exits = {{Exit::done, "every packet was run"}, {Exit::failed, "FILE or the capture is bad, or the programs could not be loaded"}, {Exit::usage, "wrong usage"}},
     .run = run,

@@ -42,6 +42,12 @@ struct SetImage {
   uint32_t number = 0;      // stable: the index of its run-time elements in maps that outlive generations
 };
 
+// A backend of a service as programs and run-time commands know it.
+struct BackendImage {
+  std::string service, backend;
+  uint32_t id = 0;          // never 0; not given to another while a kept revision names it
+};
+
 // A part of the file as the plan names it ("rule edge/bad", "set badnets"), with a digest of what it says.
 struct Part {
   std::string digest;
@@ -55,6 +61,7 @@ struct Image {
   std::map<std::string, uint32_t> sizes;  // entries of maps that are no tables, where they have to be made; 0: left out, nothing uses it
   std::vector<SetImage> sets;
   std::map<uint32_t, std::vector<Prefix>> lists;  // nameless sets, by index in the table `sets`: prefixes that rules list
+  std::vector<BackendImage> backends;
   std::vector<Slot> slots;         // every exit of these programs, SlotTable::used()
   uint32_t slot_end = 0;
   std::map<std::string, Part> parts;

@@ -72,7 +72,8 @@ Result<> fill(int map, const TableImage& table) {
 }
 
 bool is_scratch(const std::string& map) {
-  static constexpr const char* names[] = {"scratch", "trace", "replay", "packet_copies", "class_walks", "syn_scratch", "syn_takens"};
+  static constexpr const char* names[] = {"scratch", "trace", "replay", "packet_copies", "class_walks", "syn_scratch", "syn_takens",
+                                          "service_scratch", "service_hops", "service_turns", "replay_neighbors"};
   return std::ranges::find(names, map) != std::end(names);
 }
 
@@ -111,6 +112,7 @@ Result<Loaded> load_image(const Image& image, const LoadOptions& options) {
     std::set<std::string> left_out;
     for (const auto& [name, entries] : image.sizes)
       if (entries == 0 && object.has_map(name)) left_out.insert(name);
+    if (!options.core.replay && object.has_map("replay_neighbors")) left_out.insert("replay_neighbors");
     for (const std::string& name : left_out) TRY(object.leave_out(name));
     for (const auto& [name, fd] : shared)
       if (object.has_map(name) && !left_out.contains(name)) TRY(object.reuse(name, fd));

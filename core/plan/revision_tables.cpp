@@ -1,5 +1,6 @@
 #include "core/plan/revision_tables.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <iterator>
@@ -11,20 +12,20 @@ namespace {
 
 // A field ends at a tab or a newline; those within it, and the backslash, are told by two characters.
 void put(std::string& out, std::string_view field, char end) {
-  for (const char c : field) {
-    if (c == '\t' || c == '\n' || c == '\\') {
-      out += '\\';
-      out += c == '\t' ? 't' : c == '\n' ? 'n' : c;
-    } else {
-      out += c;
-    }
+  const auto told_by_two = [](char c) { return c == '\t' || c == '\n' || c == '\\'; };
+  for (auto special = std::ranges::find_if(field, told_by_two); special != field.end(); special = std::ranges::find_if(field, told_by_two)) {
+    out.append(field.begin(), special);
+    out += '\\';
+    out += *special == '\t' ? 't' : *special == '\n' ? 'n' : *special;
+    field = {special + 1, field.end()};
   }
+  out += field;
   out += end;
 }
 
 std::string text_of(std::string_view field) {
+  if (field.find('\\') == field.npos) return std::string(field);
   std::string out;
-  out.reserve(field.size());
   for (size_t i = 0; i < field.size(); ++i) {
     if (field[i] != '\\' || i + 1 == field.size()) {
       out += field[i];
@@ -62,7 +63,7 @@ bool read_lines(std::string_view text, const Each& each) {
   return true;
 }
 
-using SlotFields = std::array<std::string_view, 9>;
+using SlotFields = std::array<std::string_view, 11>;
 
 bool slot_from(const SlotFields& f, Slot& slot) {
   uint32_t verdict = 0, reason = 0;
@@ -72,6 +73,8 @@ bool slot_from(const SlotFields& f, Slot& slot) {
   slot.interface = text_of(f[5]);
   slot.policy = text_of(f[6]);
   slot.rule = text_of(f[7]);
+  slot.service = text_of(f[9]);
+  slot.backend = text_of(f[10]);
   return true;
 }
 
@@ -89,7 +92,9 @@ std::string slots_text(const std::vector<Slot>& slots) {
     put(out, s.interface, '\t');
     put(out, s.policy, '\t');
     put(out, s.rule, '\t');
-    put(out, s.at.file, '\n');
+    put(out, s.at.file.text(), '\t');
+    put(out, s.service, '\t');
+    put(out, s.backend, '\n');
   }
   return out;
 }
@@ -101,13 +106,13 @@ std::string parts_text(const std::map<std::string, Part>& parts) {
     fmt::format_to(std::back_inserter(out), "{}\t{}\t", part.at.line, part.at.column);
     put(out, name, '\t');
     put(out, part.text, '\t');
-    put(out, part.at.file, '\n');
+    put(out, part.at.file.text(), '\n');
   }
   return out;
 }
 
 bool read_slots(std::string_view text, std::vector<Slot>& out) {
-  return read_lines<9>(text, [&](const SlotFields& f) {
+  return read_lines<11>(text, [&](const SlotFields& f) {
     Slot slot;
     if (!number_of(f[0], slot.number) || !slot_from(f, slot) || !place_from(f[3], f[4], f[8], slot.at)) return false;
     out.push_back(std::move(slot));
@@ -125,7 +130,7 @@ bool read_slots(std::string_view text, const std::function<bool(uint32_t)>& want
     const std::string_view line = text.substr(0, end + 1);
     text.remove_prefix(end + 1);
     if (!wanted(number)) continue;
-    const bool good = read_lines<9>(line, [&](const SlotFields& f) {
+    const bool good = read_lines<11>(line, [&](const SlotFields& f) {
       Slot slot;
       slot.number = number;
       if (!slot_from(f, slot)) return false;

@@ -23,7 +23,7 @@ using nlohmann::json;
 
 namespace {
 
-constexpr int format_version = 2;
+constexpr int format_version = 3;
 
 std::string hex_digest(XXH3_state_t* state) {
   const XXH128_hash_t h = XXH3_128bits_digest(state);
@@ -45,7 +45,7 @@ struct Hasher {
   void add(const Bytes& bytes) { add(bytes.data(), bytes.size()); }
 };
 
-json to_json(const Location& at) { return at.known() ? json{at.file, at.line, at.column} : json(nullptr); }
+json to_json(const Location& at) { return at.known() ? json{at.file.text(), at.line, at.column} : json(nullptr); }
 Location location_from(const json& j) {
   if (!j.is_array() || j.size() != 3) return {};
   return {j[0].get<std::string>(), j[1].get<uint32_t>(), j[2].get<uint32_t>()};
@@ -57,10 +57,12 @@ json to_json(const Revision& r) {
     hooks.push_back({{"interface", h.interface}, {"match", h.match}, {"mode", h.mode}, {"object", h.object}, {"behind", h.behind}, {"raw", h.raw}, {"at", to_json(h.at)}});
   for (const SetImage& s : r.sets)
     sets.push_back({{"name", s.name}, {"index", s.index}, {"counters", s.counters}, {"structure", s.structure}, {"elements", s.elements}, {"number", s.number}});
+  json backends = json::array();
+  for (const BackendImage& b : r.backends) backends.push_back({b.service, b.backend, b.id});
   json devices = json::object();
   for (const auto& [ifindex, name] : r.devices) devices[std::to_string(ifindex)] = name;
   return {{"format", format_version}, {"revision", r.number}, {"generation", r.generation}, {"created", r.created}, {"user", r.user},
-          {"source", r.source}, {"note", r.note}, {"hooks", hooks}, {"sets", sets},
+          {"source", r.source}, {"note", r.note}, {"hooks", hooks}, {"sets", sets}, {"backends", backends}, {"needs", r.needs},
           {"structures", r.structures}, {"digests", r.digests}, {"code", r.code}, {"devices", devices}, {"machine", r.machine}};
 }
 
@@ -85,6 +87,8 @@ Revision revision_from(const json& j) {
   }
   for (const json& s : j.at("sets"))
     r.sets.push_back({s.at("name"), s.at("index"), s.at("counters"), s.at("structure"), s.at("elements"), s.at("number")});
+  for (const json& b : j.value("backends", json::array())) r.backends.push_back({b.at(0), b.at(1), b.at(2)});
+  r.needs = j.value("needs", std::vector<std::string>());
   r.structures = j.at("structures").get<std::map<std::string, std::string>>();
   r.digests = j.at("digests").get<std::map<std::string, std::string>>();
   r.code = j.value("code", "");

@@ -12,7 +12,15 @@ std::string Slot::key() const {
     out += part;
     out += '\n';
   }
-  return out += reason_name(reason);
+  out += reason_name(reason);
+  if (!service.empty()) out += '\n' + service + '\n' + backend;
+  return out;
+}
+
+std::string Slot::owner() const {
+  if (!service.empty()) return backend.empty() ? service : service + "/" + backend;
+  if (!policy.empty()) return policy + "/" + (rule.empty() ? "(default)" : rule);
+  return interface;
 }
 
 SlotTable::SlotTable(std::vector<Slot> known) {

@@ -18,8 +18,11 @@ struct Slot {
   std::string rule;       // empty: the policy's default
   ps_verdict verdict = PS_PASS;
   ps_reason reason = PS_REASON_NONE;
-  Location at;            // the rule, the default or the interface in the file
+  Location at;            // the rule, the default, the interface, the service or its backend in the file
+  std::string service{};  // for exits that belong to a service
+  std::string backend{};  // of it, where one was chosen
   std::string key() const;  // the identity: everything but number and at
+  std::string owner() const;  // for people: "edge/bad", "edge/(default)", "web/b1", "wan"; empty: nobody
 };
 
 class SlotTable {

@@ -230,7 +230,7 @@ Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const
     out.structures[policy.name] = entry.structure;
   }
 
-  out.sizes = {{"policy_fragments", 0}, {"policy_reject_rate", 0}, {"policy_talkers", 0}};
+  out.sizes = {{"policy_fragments", 0}, {"policy_talkers", 0}};
   for (const std::string& interface : interfaces) {
     ps_policy_const hook{};
     size_t asked[2] = {0, 0};
@@ -269,7 +269,6 @@ Result<PolicyTables> compile_policies(const std::vector<Policy>& policies, const
     hook.asks_again = asked[PS_SOURCE] > 1 || asked[PS_DESTINATION] > 1;
     if (hook.fragments) out.sizes["policy_fragments"] = PS_FRAGMENTS;
     if (hook.then & PS_THEN_COUNTS) out.sizes["policy_talkers"] = PS_TALKERS;
-    if (hook.rejects) out.sizes["policy_reject_rate"] = PS_REJECT_LANES;
     out.hooks.push_back(hook);
   }
   out.tables.push_back(table("policy_rules", std::move(tables.rules), fmt::format("list, {} entries", tables.listed)));

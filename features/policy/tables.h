@@ -121,17 +121,6 @@ struct ps_reject {
   __u32 pad;
 };
 
-// Symbol `reject_const`: the interface's addresses, the sources of ICMP errors; 0: it has none of this family.
-struct ps_reject_const {
-  __u32 v4;               // host order
-  __u32 pad;
-  struct ps_address v6;
-};
-// Answers per CPU: one in PS_REJECT_EACH ns, and PS_REJECT_BURST of them at once.
-#define PS_REJECT_EACH 1000000ull
-#define PS_REJECT_BURST 100
-#define PS_REJECT_LANES 1024  // CPUs beyond share with others
-
 // Map `policy_fragments`, state that generations share: what became of a datagram's first fragment.  Generations can
 // share it because a slot means the same to all of them; a datagram that is on its way when the rules change is judged
 // by one rule set, that of its first fragment.

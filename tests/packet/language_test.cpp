@@ -124,7 +124,7 @@ policies: { p: { attach: a.ingress, rules: [{ name: a, from: 10.0.0.0/8, action:
   for (const Level level : loadable_levels()) {
     auto datapath = Datapath::load(*config, "a", {.level = level});
     ASSERT_TRUE(datapath) << datapath.error().message();
-    for (const char* map : {"policy_fragments", "policy_talkers", "policy_reject_rate"}) EXPECT_LT(datapath->map(map), 0) << map;
+    for (const char* map : {"policy_fragments", "policy_talkers", "answer_rate"}) EXPECT_LT(datapath->map(map), 0) << map;
   }
 }
 
