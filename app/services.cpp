@@ -11,6 +11,7 @@
 #include "core/kernel/sysctl.h"
 #include "core/plan/revisions.h"
 #include "features/services/state.h"
+#include "app/health.h"
 #include "features/syn_proxy/config.h"
 
 namespace penstock {
@@ -109,6 +110,9 @@ Result<> verify_services(const Document& document, Config& config) {
       }
     }
   }
+  for (const Service& s : config.services)
+    if (const Health* health = health_of(s); health && health->needs_port() && !checked_port(s, *health))
+      errors.diagnostics.push_back(document.diagnostic(health->at, fmt::format("the service `{}` has more than one port, and `health` does not say which is checked", s.name), "name it: `port: 443`"));
   if (!errors.diagnostics.empty()) return Failure(std::move(errors));
   return {};
 }

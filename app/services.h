@@ -11,7 +11,7 @@
 
 namespace penstock {
 
-// No SYN proxy stands before a frontend: it answers for local listeners only.
+// No SYN proxy stands before a frontend: it answers for local listeners only.  Every check has a port to go to.
 Result<> verify_services(const Document& document, Config& config);
 
 // The host's way to each backend's address; addresses without a route are left out.

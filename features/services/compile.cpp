@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <numeric>
 #include <optional>
 #include <set>
 
@@ -174,7 +175,8 @@ void add_frontends(const std::vector<Service>& services, std::vector<ps_frontend
   }
 }
 
-uint16_t idle(uint32_t seconds) { return static_cast<uint16_t>(std::min<uint64_t>(seconds * 1'000'000'000ull >> PS_FLOW_TICK, 65'000)); }
+// In units of time, rounded up: never sooner than it says.
+uint16_t idle(uint32_t seconds) { return static_cast<uint16_t>(std::min<uint64_t>((seconds * 1'000'000'000ull >> PS_FLOW_TICK) + 1, 65'000)); }
 
 }  // namespace
 
@@ -184,7 +186,10 @@ std::vector<uint32_t> ring_of(const Service& service, const std::vector<uint32_t
   const uint32_t size = ring_size_of(service);
   const bool slow = std::ranges::any_of(ids, [&](uint32_t id) { const auto s = states.find(id); return s != states.end() && s->second.weight; });
   std::vector<RingMember> members;
-  for (size_t i = 0; i < service.backends.size(); ++i) {
+  std::vector<size_t> order(service.backends.size());  // by name: who comes first in a round is no matter of the file's order
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::sort(order, {}, [&](size_t i) -> const std::string& { return service.backends[i].name; });
+  for (const size_t i : order) {
     const Backend& b = service.backends[i];
     const auto state = states.find(ids[i]);
     const ps_service_state now = state == states.end() ? ps_service_state{} : state->second;

@@ -104,8 +104,8 @@ struct ps_service_state {
   __u8 health;                  // enum ps_backend_state: what checks found
   __u8 admin;                   // enum ps_backend_state: what `penstock service` ordered
   __u16 weight;                 // of its configured weight, in 1/1000, while it starts slowly; 0: all of it
-  __u32 pad;
-  __u64 since;                  // wall clock, ms: of the last change
+  __u32 failed;                 // 1: by its checks, also where `health` keeps it in use all the same
+  __u64 since;                  // wall clock, ms: of the last change of `failed`; 0: nothing was checked
 };
 
 // Map `service_flows`, state that generations share.  Line 0 is the head.
