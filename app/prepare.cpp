@@ -11,8 +11,8 @@
 #include <fstream>
 #include <set>
 
-#include "app/services.h"
 #include "app/machine.h"
+#include "app/services.h"
 #include "core/config/reader.h"
 #include "core/kernel/route.h"
 #include "core/plan/shared_maps.h"

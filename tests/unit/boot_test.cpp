@@ -108,6 +108,7 @@ TEST_F(Boot, MachineFillsInWhatIsNotThereYet) {
   then.addresses["wan"] = {Address::v4(0xc0000201), Address{0x20010db800000000, 1}};
   then.addresses["lan"] = {Address::v4(0x0a000001), {}};
   then.mtu["wan"] = 9000;
+  then.services.sources[Address::v4(0x0a00010b)] = Address::v4(0x0a000001);
   const auto kept = machine_of(then);
   Known now;
   now.addresses["lan"] = {Address::v4(0x0a000002), {}};
@@ -118,6 +119,7 @@ TEST_F(Boot, MachineFillsInWhatIsNotThereYet) {
   EXPECT_EQ(now.addresses["lan"].v4, Address::v4(0x0a000002));  // it has one now
   EXPECT_FALSE(now.addresses["lan"].v6);
   EXPECT_EQ(now.mtu["wan"], 9000u);
+  EXPECT_EQ(now.services.sources, then.services.sources);
   recall_machine({{"wan v4", "x"}, {"wan mtu", "-1"}, {"odd", "1"}, {"eth v6", "2001:db8::9"}}, now);
   EXPECT_EQ(now.mtu["wan"], 9000u);
   EXPECT_EQ(now.addresses["eth"].v6, (Address{0x20010db800000000, 9}));
