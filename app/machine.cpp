@@ -12,6 +12,7 @@ std::map<std::string, std::string> machine_of(const Known& known) {
   }
   for (const auto& [interface, mtu] : known.mtu) out[interface + " mtu"] = std::to_string(mtu);
   for (const auto& [backend, source] : known.services.sources) out[backend.text() + " source"] = source.text();
+  for (const auto& [backend, source] : known.services.sources) out[backend.text() + " source"] = source.text();
   return out;
 }
 
