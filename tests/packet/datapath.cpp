@@ -99,7 +99,8 @@ Result<model::Outcome> Datapath::run(std::span<const uint8_t> frame, size_t line
     attr.test.ctx_size_in = sizeof context;
   }
   if (syscall(__NR_bpf, BPF_PROG_TEST_RUN, &attr, sizeof attr) < 0) return fail_errno("BPF_PROG_RUN", errno);
-  const bool answered = attr.test.retval == PS_TX;
+  // A service puts the packet into another for the next hop; where that is up the stack, no case asks.
+  const bool answered = attr.test.retval == PS_TX || attr.test.retval == PS_REDIRECT;
   if (answered && attr.test.data_size_out > out_.size()) return fail("an answer longer than any packet");
   if (!answered && (attr.test.data_size_out != frame.size() || std::memcmp(out_.data(), frame.data(), frame.size()) != 0))
     return fail("the program changed the packet");
@@ -111,7 +112,8 @@ Result<model::Outcome> Datapath::run(std::span<const uint8_t> frame, size_t line
   for (uint32_t i = 0; i < trace->slots; ++i) {
     const auto slot = std::ranges::find(slots_, trace->slot[i], &Slot::number);
     if (slot == slots_.end()) return fail(fmt::format("slot {} means nothing", trace->slot[i]));
-    outcome.exits.push_back({verdict_name(slot->verdict), reason_name(slot->reason), slot->policy, slot->rule});
+    const bool service = !slot->service.empty();
+    outcome.exits.push_back({verdict_name(slot->verdict), reason_name(slot->reason), service ? slot->service : slot->policy, service ? slot->backend : slot->rule});
     if (no_write_) continue;
     expected_[slot->number].packets++;
     const bool parsed = slot->reason != PS_REASON_MALFORMED && slot->reason != PS_REASON_NOT_IP;
