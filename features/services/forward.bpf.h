@@ -157,7 +157,7 @@ static __always_inline int forward_wrap(struct xdp_md *ctx, const struct ps_pack
   if (forward_link(ctx, p, hop, ipv4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6), &link))
     return -1;
   // What lies behind the datagram is padding of the frame that it came in.
-  if (p->length > d->end && bpf_xdp_adjust_tail(ctx, (int)d->end - (int)packet_length(ctx)))
+  if (p->length > d->end && bpf_xdp_adjust_tail(ctx, (int)d->end - (int)(PACKET_FRAGS ? packet_length(ctx) : p->length)))
     return -1;
   const int front = (int)(link.size + o.size) - (int)d->network;
   if (front && bpf_xdp_adjust_head(ctx, -front))

@@ -27,15 +27,16 @@ struct {
 #define ICMPV6_ECHO 128
 #define ICMPV6_ECHO_REPLY 129
 
+// The protocol is part of what tells datagrams apart in IPv4 only (RFC 791 3.2, RFC 8200 4.5).
 static __always_inline void service_fragment_key(const struct ps_datagram *d, struct ps_service_fragment_key *key)
 {
   key->address[PS_SOURCE] = d->address[PS_SOURCE];
   key->address[PS_DESTINATION] = d->address[PS_DESTINATION];
   key->id = d->fragment;
-  key->protocol = d->protocol;
+  key->protocol = d->flags & PS_IPV4 ? d->protocol : 0;
 }
 
-// Of a first fragment: remembers where it goes.  (IPv6 headers of later fragments name the same protocol in front of others.)
+// Of a first fragment to a frontend's address: remembers where it goes; `backend` 0: to no service, so the others pass too.
 __noinline int service_fragment_remember(__u32 backend)
 {
   const struct ps_packet *p = packet_scratch();
@@ -47,16 +48,16 @@ __noinline int service_fragment_remember(__u32 backend)
   return bpf_map_update_elem(&service_fragments, &key, &first, BPF_ANY);
 }
 
-// Of a later one: where its first went; 0: that was not seen.
+// Of a later one: where its first went, 0 likewise; SERVICE_NONE: that was not seen.
 __noinline __u32 service_fragment_first(void)
 {
   const struct ps_packet *p = packet_scratch();
   struct ps_service_fragment_key key;
   if (!service_const.on || !p)
-    return 0;
+    return SERVICE_NONE;
   service_fragment_key(&p->outer, &key);
   const struct ps_service_fragment *first = bpf_map_lookup_elem(&service_fragments, &key);
-  return first && clock_now() < first->until ? first->backend : 0;
+  return first && clock_now() < first->until ? first->backend : SERVICE_NONE;
 }
 
 // May the packet's source use the service?
@@ -87,8 +88,13 @@ __noinline int service_balance(struct xdp_md *ctx, __u32 service)
 {
   const struct ps_packet *p = packet_scratch();
   const struct ps_service *s = service_here(service);
-  if (!service_const.on || !p || !s)
+  if (!service_const.on || !p)
     return PS_PASS;
+  if (!s) {
+    if (p->outer.flags & PS_FIRST_FRAGMENT)
+      service_fragment_remember(0);
+    return PS_PASS;
+  }
   trace_event(PS_TRACE_SERVICE, service, 0, 0);
   if (service_const.sources && s->sources && !service_admits(service))
     return service_exit(p, s, PS_EXIT_SOURCE, PS_DROP);
@@ -144,33 +150,40 @@ static __always_inline __u32 service_quoted(const struct ps_packet *p)
   return service_of(&q->address[PS_SOURCE], q->protocol, q->port[PS_SOURCE]);
 }
 
-// What has no ports of its own but comes to a frontend's address: pings, ICMP errors, later fragments.  `any`: a service of
+// What has no service's ports but comes to a frontend's address: pings, ICMP errors, fragments.  `any`: a service of
 // that address, for the exits of packets that belong to none.
 __noinline int service_steer(struct xdp_md *ctx, __u32 any)
 {
   const struct ps_packet *p = packet_scratch();
   const struct ps_service *s = service_here(any);
-  if (!service_const.on || !p || !s)
+  if (!service_const.on || !p)
     return PS_PASS;
   const struct ps_datagram *d = &p->outer;
+  if (d->flags & PS_FIRST_FRAGMENT) {
+    service_fragment_remember(0);
+    return PS_PASS;
+  }
   if (d->flags & PS_LATER_FRAGMENT) {
     const __u32 backend = service_fragment_first();
+    if (!backend)
+      return PS_PASS;
     const struct ps_backend *b = bpf_map_lookup_elem(&service_backends, &backend);
-    if (!backend || !b || !b->service)
-      return service_exit(p, s, PS_EXIT_FRAGMENT, PS_DROP);
-    return service_forward(ctx, b->service - 1, backend);
+    if (b && b->service)
+      return service_forward(ctx, b->service - 1, backend);
+    return s ? service_exit(p, s, PS_EXIT_FRAGMENT, PS_DROP) : PS_PASS;
   }
   if (d->flags & PS_QUOTES) {
     const __u32 service = service_quoted(p);
-    if (service == SERVICE_NONE || !service_here(service))
-      return service_exit(p, s, PS_EXIT_ERROR_LOST, PS_PASS);
+    const struct ps_service *of = service == SERVICE_NONE ? 0 : service_here(service);
+    if (!of)
+      return s ? service_exit(p, s, PS_EXIT_ERROR_LOST, PS_PASS) : PS_PASS;
     service_flow_of(&p->quoted, PS_DESTINATION);
     const __u32 backend = flow_backend(service, 0, 1);
     if (!backend)
-      return service_exit(p, s, PS_EXIT_NO_BACKEND, PS_DROP);
+      return service_exit(p, of, PS_EXIT_NO_BACKEND, PS_DROP);
     return service_forward(ctx, service, backend);
   }
-  if (d->icmp_type != (d->flags & PS_IPV4 ? ICMP_ECHO : ICMPV6_ECHO) || d->flags & PS_FIRST_FRAGMENT)
+  if (!s || d->icmp_type != (d->flags & PS_IPV4 ? ICMP_ECHO : ICMPV6_ECHO))
     return PS_PASS;
   const __u32 length = p->length;
   if (service_echo(ctx))
@@ -185,10 +198,13 @@ static __always_inline int service_stage(struct xdp_md *ctx, const struct ps_pac
   const struct ps_datagram *d = &p->outer;
   if (d->flags & PS_PORTS) {
     const __u32 service = service_of(&d->address[PS_DESTINATION], d->protocol, d->port[PS_DESTINATION]);
-    return service == SERVICE_NONE ? PS_PASS : service_balance(ctx, service);
-  }
-  if (!(d->flags & (PS_ICMP | PS_LATER_FRAGMENT)))
+    if (service != SERVICE_NONE)
+      return service_balance(ctx, service);
+    if (!(d->flags & PS_FIRST_FRAGMENT))
+      return PS_PASS;
+  } else if (!(d->flags & (PS_ICMP | PS_FIRST_FRAGMENT | PS_LATER_FRAGMENT))) {
     return PS_PASS;
+  }
   const struct ps_frontend *f = frontend_find(&d->address[PS_DESTINATION], 0, 0);
   return f ? service_steer(ctx, f->any) : PS_PASS;
 }

@@ -106,7 +106,8 @@ Result<model::Outcome> Datapath::run(std::span<const uint8_t> frame, size_t line
   for (uint32_t i = 0; i < trace->slots; ++i) {
     const auto slot = std::ranges::find(slots_, trace->slot[i], &Slot::number);
     if (slot == slots_.end()) return fail(fmt::format("slot {} means nothing", trace->slot[i]));
-    outcome.exits.push_back({verdict_name(slot->verdict), reason_name(slot->reason), slot->policy, slot->rule});
+    const bool service = !slot->service.empty();
+    outcome.exits.push_back({verdict_name(slot->verdict), reason_name(slot->reason), service ? slot->service : slot->policy, service ? slot->backend : slot->rule});
     if (no_write_) continue;
     expected_[slot->number].packets++;
     const bool parsed = slot->reason != PS_REASON_MALFORMED && slot->reason != PS_REASON_NOT_IP;
@@ -114,7 +115,7 @@ Result<model::Outcome> Datapath::run(std::span<const uint8_t> frame, size_t line
   }
   if (outcome.exits.empty()) return fail("the program left without an exit");
   const std::string& reason = outcome.exits.back().reason;
-  const bool rewritten = attr.test.retval == PS_TX || reason == "decapsulated" || reason == "decap-nested";
+  const bool rewritten = attr.test.retval == PS_TX || attr.test.retval == PS_REDIRECT || reason == "decapsulated" || reason == "decap-nested";
   if (attr.test.data_size_out > out_.size()) return fail("an answer longer than any packet");
   if (!rewritten && (attr.test.data_size_out != frame.size() || std::memcmp(out_.data(), frame.data(), frame.size()) != 0))
     return fail("the program changed the packet");
