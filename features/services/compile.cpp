@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <numeric>
 #include <optional>
 #include <set>
 
@@ -131,6 +132,7 @@ ps_service service_of(const Service& service, const std::vector<std::string>& in
   ps_service out{};
   for (size_t i = 0; i < interfaces.size() && i < 64; ++i)
     if (service.on.empty() || std::ranges::find(service.on, interfaces[i]) != service.on.end()) out.on |= 1ull << i;
+  out.mss = service.mss;
   if (service.affinity == Affinity::client) out.flags |= PS_SERVICE_CLIENT;
   if (service.scheduler == Scheduler::round_robin) out.flags |= PS_SERVICE_ROUND_ROBIN;
   if (service.scheduler == Scheduler::random) out.flags |= PS_SERVICE_RANDOM;
@@ -176,7 +178,8 @@ void add_frontends(const std::vector<Service>& services, std::vector<ps_frontend
   }
 }
 
-uint16_t idle(uint32_t seconds) { return static_cast<uint16_t>(std::min<uint64_t>(seconds * 1'000'000'000ull >> PS_FLOW_TICK, 65'000)); }
+// In units of time, rounded up: never sooner than it says.
+uint16_t idle(uint32_t seconds) { return static_cast<uint16_t>(std::min<uint64_t>((seconds * 1'000'000'000ull >> PS_FLOW_TICK) + 1, 65'000)); }
 
 }  // namespace
 
@@ -186,7 +189,10 @@ std::vector<uint32_t> ring_of(const Service& service, const std::vector<uint32_t
   const uint32_t size = ring_size_of(service);
   const bool slow = std::ranges::any_of(ids, [&](uint32_t id) { const auto s = states.find(id); return s != states.end() && s->second.weight; });
   std::vector<RingMember> members;
-  for (size_t i = 0; i < service.backends.size(); ++i) {
+  std::vector<size_t> order(service.backends.size());  // by name: who comes first in a round is no matter of the file's order
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::sort(order, {}, [&](size_t i) -> const std::string& { return service.backends[i].name; });
+  for (const size_t i : order) {
     const Backend& b = service.backends[i];
     const auto state = states.find(ids[i]);
     const ps_service_state now = state == states.end() ? ps_service_state{} : state->second;
@@ -235,6 +241,7 @@ ServiceTables compile_services(const std::vector<Service>& services, const Flows
     for (const std::string& set : service.from.sets) sources.push_back(sets.named(set));
     entry.sources = static_cast<uint32_t>(sources.size()) - entry.first_source;
     if (entry.sources) out.constants.sources = 1;
+    if (entry.mss) out.constants.mss = 1;
   }
   std::vector<ps_frontend> entries;
   std::vector<ps_service_range> ranges;

@@ -1,6 +1,7 @@
 // Services: packets to a frontend go to one of its backends.  Behind the policies, so that rules guard frontends; what is of no
 // service passes untouched.
 #pragma once
+#include "features/services/mss.bpf.h"
 #include "features/services/nat.bpf.h"
 
 int set_contains(__u32 set, __u32 side);
@@ -72,6 +73,8 @@ __noinline int service_balance(struct xdp_md *ctx, __u32 service)
     return service_exit(p, s, PS_EXIT_NO_BACKEND, PS_DROP);
   if (p->outer.flags & PS_FIRST_FRAGMENT)
     service_fragment_remember(backend);
+  if (service_const.mss && s->mss && p->outer.protocol == IPPROTO_TCP && p->outer.tcp_flags & TCP_SYN)
+    service_clamp(ctx, s->mss);
   return service_send(ctx, s, service, backend);
 }
 
