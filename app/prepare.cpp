@@ -11,6 +11,7 @@
 #include <fstream>
 #include <set>
 
+#include "app/services.h"
 #include "core/config/reader.h"
 #include "core/kernel/route.h"
 #include "core/plan/shared_maps.h"
@@ -100,20 +101,6 @@ Result<> look_for_syn_proxy(Prepared& out, Known& known) {
   return {};
 }
 
-// What services must know of this host and of earlier generations.
-Result<KnownServices> read_known_services(const Instance& instance, const Revisions& revisions, const Prepared& prepared) {
-  KnownServices out;
-  for (const Revision& r : revisions.heads()) out.backends.insert(out.backends.end(), r.backends.begin(), r.backends.end());
-  TRY_ASSIGN(out.states, read_states(instance, prepared.running.state.generation));
-  for (const Service& service : prepared.config.services)
-    for (const Backend& b : service.backends) {
-      if (!b.address || out.sources.contains(*b.address)) continue;
-      TRY_ASSIGN(const auto route, route_to(*b.address));
-      if (route && (route->source.hi || route->source.lo)) out.sources[*b.address] = route->source;
-    }
-  return out;
-}
-
 }  // namespace
 
 std::string who_asks() {
@@ -175,8 +162,12 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   TRY_ASSIGN(known.rule_entries, most_rule_entries());
   TRY_ASSIGN(known.sets, read_known_sets(instance, out.running, out.config.sets));
   TRY_ASSIGN(known.limits, read_known_limits(instance, out.running.state.generation));
+  ServiceNeeds needs;
   if (!out.config.services.empty()) {
-    TRY_ASSIGN(known.services, read_known_services(instance, revisions, out));
+    TRY_ASSIGN(const BackendRoutes routes, backend_routes(out.config));
+    TRY_ASSIGN(known.services, known_services(instance, out.running.state.generation, routes));
+    TRY_ASSIGN(needs, service_needs(out.config, routes));
+    out.warnings.insert(out.warnings.end(), needs.warnings.begin(), needs.warnings.end());
   }
   TRY_ASSIGN(out.change.image, compile(out.config, known));
 
@@ -202,7 +193,9 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
 
   TRY_ASSIGN(out.attachments, attachments_of(image.hooks, devices));
   for (const Attachment& a : out.attachments) next.devices[a.device.ifindex] = a.device.name;
-  TRY_ASSIGN(const Facts facts, facts_of(instance, out.attachments, out.running));
+  TRY_ASSIGN(Facts facts, facts_of(instance, out.attachments, out.running));
+  facts.missing = std::move(needs.missing);
+  facts.needs = next.needs = std::move(needs.keys);
   for (const Attachment& a : out.attachments) {
     const auto at = facts.devices.find(a.device.ifindex);
     const auto named = std::ranges::find(out.config.interfaces, image.hooks[a.hook].interface, &Interface::name);

@@ -56,6 +56,10 @@ const DeviceFacts* facts_for(const Facts& facts, uint32_t ifindex) {
 
 // Settings come before links: what is switched off would hide frames from the programs.
 void plan_settings(Plan& plan, const std::vector<Attachment>& wanted, const Running& running, const Facts& facts) {
+  for (const NeededSetting& needed : facts.missing) {
+    plan.actions.push_back({ActionKind::setting, '~', needed.setting.device.empty() ? "sysctl" : needed.setting.device, needed.text, {}, "undone when it is not needed any more"});
+    plan.settings.push_back(needed.setting);
+  }
   for (const Attachment& a : wanted) {
     const DeviceFacts* f = facts_for(facts, a.device.ifindex);
     if (!f) continue;
@@ -74,6 +78,11 @@ void plan_settings(Plan& plan, const std::vector<Attachment>& wanted, const Runn
     if (!f->tc.empty()) plan.notes.push_back(fmt::format("{}: penstock's program runs first, in XDP; behind it {}", a.device.name, tc_order_text(f->tc)));
   }
   for (const Setting& s : facts.remembered) {
+    if (s.kind != SettingKind::offload) {
+      if (std::ranges::find(facts.needs, s.key()) == facts.needs.end())
+        plan.actions.push_back({ActionKind::setting, '~', s.device.empty() ? "sysctl" : s.device, s.kind == SettingKind::sysctl ? fmt::format("{} {} -> {}, as it was", s.feature, s.after, s.before) : fmt::format("the neighbour {} is not kept resolved any more", s.feature), {}, {}});
+      continue;
+    }
     const bool keep = std::any_of(wanted.begin(), wanted.end(), [&](const Attachment& a) { return a.device.ifindex == s.ifindex; });
     if (!keep)
       plan.actions.push_back({ActionKind::setting, '~', s.device, fmt::format("{} {} -> {}, as it was", s.feature, s.original ? "off" : "on", s.original ? "on" : "off"),

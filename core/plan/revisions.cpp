@@ -60,7 +60,7 @@ json to_json(const Revision& r) {
   json devices = json::object();
   for (const auto& [ifindex, name] : r.devices) devices[std::to_string(ifindex)] = name;
   return {{"format", format_version}, {"revision", r.number}, {"generation", r.generation}, {"created", r.created}, {"user", r.user},
-          {"source", r.source}, {"note", r.note}, {"hooks", hooks}, {"sets", sets}, {"backends", backends},
+          {"source", r.source}, {"note", r.note}, {"hooks", hooks}, {"sets", sets}, {"backends", backends}, {"needs", r.needs},
           {"structures", r.structures}, {"digests", r.digests}, {"code", r.code}, {"devices", devices}};
 }
 
@@ -86,6 +86,7 @@ Revision revision_from(const json& j) {
   for (const json& s : j.at("sets"))
     r.sets.push_back({s.at("name"), s.at("index"), s.at("counters"), s.at("structure"), s.at("elements"), s.at("number")});
   for (const json& b : j.value("backends", json::array())) r.backends.push_back({b.at(0), b.at(1), b.at(2)});
+  r.needs = j.value("needs", std::vector<std::string>());
   r.structures = j.at("structures").get<std::map<std::string, std::string>>();
   r.digests = j.at("digests").get<std::map<std::string, std::string>>();
   r.code = j.value("code", "");

@@ -26,6 +26,7 @@ struct Revision {
   std::vector<HookImage> hooks;  // without constants
   std::vector<SetImage> sets;
   std::vector<BackendImage> backends;
+  std::vector<std::string> needs;      // Setting::key() of settings besides offloads
   std::vector<Slot> slots;
   std::map<std::string, std::string> structures;  // as in the image
   std::map<std::string, std::string> digests;     // "table NAME", "hook NAME": what the image held

@@ -79,7 +79,12 @@ Result<Mapping> open_state(const Instance& instance) {
 Result<std::vector<Diagnostic>> converge(const Instance& instance, uint64_t generation) {
   TRY_ASSIGN(const Programs programs, programs_of(instance, generation));
   TRY_ASSIGN(auto warnings, attach_wanted(instance, programs.wanted, AttachFailure::warning));
-  Restored restored = restore_settings(instance, [&](const Setting& s) { return s.since <= generation && programs.of(s.ifindex); });
+  const auto revision = Revisions(instance).head(generation);
+  const auto needs = [&](const Setting& s) {
+    if (s.kind == SettingKind::offload) return programs.of(s.ifindex) != nullptr;
+    return revision && std::ranges::find(revision->needs, s.key()) != revision->needs.end();
+  };
+  Restored restored = restore_settings(instance, [&](const Setting& s) { return s.since <= generation && needs(s); });
   std::move(restored.failed.begin(), restored.failed.end(), std::back_inserter(warnings));
   return warnings;
 }

@@ -97,6 +97,8 @@ Result<> take_over_states(const Instance& instance, uint64_t from, const Loaded&
 
 }  // namespace
 
+const char* state_name(uint8_t state) { return state == PS_BACKEND_UP ? "up" : state == PS_BACKEND_DRAINING ? "draining" : "down"; }
+
 Result<std::map<uint32_t, ps_service_state>> read_states(const Instance& instance, uint64_t from) {
   std::map<uint32_t, ps_service_state> out;
   TRY_ASSIGN(const Table states, open_table(instance, from, "service_states"));

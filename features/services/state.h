@@ -12,6 +12,8 @@
 
 namespace penstock {
 
+const char* state_name(uint8_t state);  // of enum ps_backend_state: "up", "draining", "down"
+
 // The states of backends that generation `from` knows, by id; those that are up in every way are left out.
 Result<std::map<uint32_t, ps_service_state>> read_states(const Instance& instance, uint64_t from);
 
