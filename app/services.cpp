@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include "app/health.h"
 #include "core/kernel/bpf.h"
 #include "core/kernel/links.h"
 #include "core/kernel/neighbor.h"
@@ -15,7 +16,6 @@
 #include "core/kernel/xdp_features.h"
 #include "core/plan/revisions.h"
 #include "features/services/state.h"
-#include "app/health.h"
 #include "features/syn_proxy/config.h"
 
 namespace penstock {
