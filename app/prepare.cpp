@@ -242,6 +242,10 @@ Result<Prepared> prepare(const Instance& instance, const Source& from) {
   out.plan = make_plan(image, next.digests, out.current, out.running, out.attachments, file_changed, facts, next.code);
   if (!out.plan.reload) out.host = {};  // nobody asks
   for (Setting& s : out.plan.settings) s.since = next.generation;
+  if (out.plan.reload) {
+    TRY_ASSIGN(auto notes, frontend_notes(out.config));
+    std::ranges::move(notes, std::back_inserter(out.plan.notes));
+  }
   out.change.settings = out.plan.settings;
   out.warnings.insert(out.warnings.end(), out.plan.warnings.begin(), out.plan.warnings.end());
   for (const HookImage& hook : image.hooks) {

@@ -74,6 +74,27 @@ Result<KnownServices> known_services(const Instance& instance, uint64_t runs, co
   return out;
 }
 
+Result<std::vector<std::string>> frontend_notes(const Config& config) {
+  constexpr size_t most_notes = 16;
+  std::vector<std::string> out;
+  std::map<Address, std::string> frontends;  // the service that is named
+  for (const Service& service : config.services)
+    for (const Frontend& f : service.frontends) frontends.emplace(f.address, service.name);
+  TRY_ASSIGN(const std::vector<OwnAddress> own, own_addresses());
+  for (const auto& [address, service] : frontends) {
+    if (out.size() == most_notes) {
+      out.push_back(fmt::format("and {} more addresses of frontends", frontends.size() - most_notes));
+      break;
+    }
+    const auto found = std::ranges::find(own, address, &OwnAddress::address);
+    if (found == own.end())
+      out.push_back(fmt::format("{} (service {}) is no address of this host, which does not answer ARP or neighbour discovery for it: a router must send its packets here", address.text(), service));
+    else
+      out.push_back(fmt::format("{} (service {}) is an address of {}: this host answers {} for it", address.text(), service, device_name(found->ifindex), address.is_v4() ? "ARP" : "neighbour discovery"));
+  }
+  return out;
+}
+
 Result<std::map<uint32_t, ps_egress>> egress_devices() {
   std::map<uint32_t, ps_egress> out;
   std::map<uint32_t, bool> transmits;

@@ -30,6 +30,9 @@ struct ServiceNeeds {
 };
 Result<ServiceNeeds> service_needs(const Config& config, const BackendRoutes& routes);
 
+// Who answers ARP and neighbour discovery for each frontend's address, for the plan.
+Result<std::vector<std::string>> frontend_notes(const Config& config);
+
 // Devices of this host that XDP cannot transmit by under their own number, by ifindex: a VLAN is its parent and a tag; what a
 // driver cannot transmit goes up the stack.
 Result<std::map<uint32_t, ps_egress>> egress_devices();
