@@ -65,10 +65,9 @@ Result<BackendRoutes> backend_routes(const Config& config) {
   return out;
 }
 
-Result<KnownServices> known_services(const Instance& instance, uint64_t runs, const BackendRoutes& routes) {
+Result<KnownServices> known_services(const Instance& instance, const BackendRoutes& routes) {
   KnownServices out;
   for (const Revision& r : Revisions(instance).heads()) out.backends.insert(out.backends.end(), r.backends.begin(), r.backends.end());
-  TRY_ASSIGN(out.states, read_states(instance, runs));
   for (const auto& [address, route] : routes)
     if (route.source.hi || route.source.lo) out.sources[address] = route.source;
   return out;

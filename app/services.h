@@ -20,8 +20,8 @@ Result<> verify_services(const Document& document, Config& config);
 using BackendRoutes = std::map<Address, Route>;
 Result<BackendRoutes> backend_routes(const Config& config);
 
-// What earlier generations and the host say.  `runs`: the generation that runs.
-Result<KnownServices> known_services(const Instance& instance, uint64_t runs, const BackendRoutes& routes);
+// What kept revisions and the host say.
+Result<KnownServices> known_services(const Instance& instance, const BackendRoutes& routes);
 
 struct ServiceNeeds {
   std::vector<std::string> keys;             // Setting::key() of all that services need, in force or not
