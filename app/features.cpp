@@ -7,6 +7,7 @@
 #include "features/limits/decode.h"
 #include "features/policy/decode.h"
 #include "features/services/decode.h"
+#include "features/receive/decode.h"
 #include "features/sets/decode.h"
 #include "features/syn_proxy/decode.h"
 #include "features/tests/decode.h"
@@ -38,6 +39,7 @@ const Keys<Config>& config_keys() {
           .optional("services", services_type(health_keys()), &Config::services,
                     {"Load balancing: frontends, and the backends that their connections go to; see docs/services.md.", "{ web: { frontend: 198.51.100.10:443/tcp, backends: { b1: { address: 10.0.1.11 } } } }"})
           .optional("flows", flows_type(), &Config::flows, {"The connections that services remember.", "256k"})
+          .optional("receive", receive_type(), &Config::receive, {"Takes packets that a balancer encapsulated for this node.", "{ decap: ipip, from: 10.0.0.0/28 }"})
           .optional("tests", tests_type(), &Config::tests, {"Packets and what must happen to them.", "[{ packet: \"udp 192.0.2.7:4000 > 198.51.100.9:53\", on: wan, expect: pass }]"})
           .unbuilt({"limits", "shape", "routes", "tunnels", "vlans", "agent", "metrics", "events", "mirrors", "sockets", "nat", "log"});
   return keys;

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <bit>
+#include <numeric>
 #include <optional>
 #include <set>
 
 #include "features/services/hash.h"
 #include "features/services/maglev.h"
+#include "features/services/nat.h"
 
 namespace penstock {
 namespace {
@@ -130,9 +132,12 @@ ps_service service_of(const Service& service, const std::vector<std::string>& in
   ps_service out{};
   for (size_t i = 0; i < interfaces.size() && i < 64; ++i)
     if (service.on.empty() || std::ranges::find(service.on, interfaces[i]) != service.on.end()) out.on |= 1ull << i;
+  out.mss = service.mss;
   if (service.affinity == Affinity::client) out.flags |= PS_SERVICE_CLIENT;
   if (service.scheduler == Scheduler::round_robin) out.flags |= PS_SERVICE_ROUND_ROBIN;
   if (service.scheduler == Scheduler::random) out.flags |= PS_SERVICE_RANDOM;
+  if (service.mode == ServiceMode::nat) out.flags |= PS_SERVICE_NAT;
+  if (service.mode == ServiceMode::nat && service.source_nat) out.flags |= PS_SERVICE_SOURCE_NAT;
   const auto slot = [&](ps_service_exit exit, ps_verdict verdict, ps_reason reason) {
     Slot s;
     s.verdict = verdict;
@@ -173,7 +178,8 @@ void add_frontends(const std::vector<Service>& services, std::vector<ps_frontend
   }
 }
 
-uint16_t idle(uint32_t seconds) { return static_cast<uint16_t>(std::min<uint64_t>(seconds * 1'000'000'000ull >> PS_FLOW_TICK, 65'000)); }
+// In units of time, rounded up: never sooner than it says.
+uint16_t idle(uint32_t seconds) { return static_cast<uint16_t>(std::min<uint64_t>((seconds * 1'000'000'000ull >> PS_FLOW_TICK) + 1, 65'000)); }
 
 }  // namespace
 
@@ -183,7 +189,10 @@ std::vector<uint32_t> ring_of(const Service& service, const std::vector<uint32_t
   const uint32_t size = ring_size_of(service);
   const bool slow = std::ranges::any_of(ids, [&](uint32_t id) { const auto s = states.find(id); return s != states.end() && s->second.weight; });
   std::vector<RingMember> members;
-  for (size_t i = 0; i < service.backends.size(); ++i) {
+  std::vector<size_t> order(service.backends.size());  // by name: who comes first in a round is no matter of the file's order
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::sort(order, {}, [&](size_t i) -> const std::string& { return service.backends[i].name; });
+  for (const size_t i : order) {
     const Backend& b = service.backends[i];
     const auto state = states.find(ids[i]);
     const ps_service_state now = state == states.end() ? ps_service_state{} : state->second;
@@ -200,6 +209,9 @@ std::vector<uint32_t> ring_of(const Service& service, const std::vector<uint32_t
 ServiceTables compile_services(const std::vector<Service>& services, const Flows& flows, const std::vector<std::string>& interfaces, const KnownServices& known, SetRegistry& sets, SlotTable& slots) {
   ServiceTables out;
   if (services.empty()) {
+    std::vector<ps_frontend> none;
+    std::vector<ps_service_range> no_ranges;
+    out.sizes = compile_nat({}, {}, 0, flows, none, no_ranges, slots).sizes;
     for (const char* map : maps) out.sizes[map] = 0;
     return out;
   }
@@ -207,6 +219,7 @@ ServiceTables compile_services(const std::vector<Service>& services, const Flows
   std::vector<ps_service> table_services;
   std::map<uint32_t, ps_backend> backends;
   std::vector<uint32_t> ring, sources;
+  std::vector<std::vector<uint32_t>> ids_of;   // by service
   for (uint32_t i = 0; i < services.size(); ++i) {
     const Service& service = services[i];
     ps_service& entry = table_services.emplace_back(service_of(service, interfaces, slots));
@@ -218,6 +231,7 @@ ServiceTables compile_services(const std::vector<Service>& services, const Flows
       out.backends.push_back({service.name, b.name, id});
       out.constants.encaps |= 1u << service.encap;
     }
+    ids_of.push_back(own);
     entry.ring = static_cast<uint32_t>(ring.size());
     const std::vector<uint32_t> places = ring_of(service, own, known.states);
     entry.ring_size = static_cast<uint32_t>(places.size());
@@ -227,10 +241,12 @@ ServiceTables compile_services(const std::vector<Service>& services, const Flows
     for (const std::string& set : service.from.sets) sources.push_back(sets.named(set));
     entry.sources = static_cast<uint32_t>(sources.size()) - entry.first_source;
     if (entry.sources) out.constants.sources = 1;
+    if (entry.mss) out.constants.mss = 1;
   }
   std::vector<ps_frontend> entries;
   std::vector<ps_service_range> ranges;
   add_frontends(services, entries, ranges);
+  NatTables nat = compile_nat(services, ids_of, ids.end(), flows, entries, ranges, slots);
   std::optional<std::vector<ps_frontend_line>> lines;
   for (uint32_t count = std::bit_ceil(std::max<uint32_t>(2, static_cast<uint32_t>(entries.size()))); !lines; count *= 2) lines = place_frontends(entries, count);
 
@@ -258,6 +274,9 @@ ServiceTables compile_services(const std::vector<Service>& services, const Flows
   out.tables.push_back(table("service_backends", by_id));
   out.sizes = {{"service_flows", flow_lines + 1}, {"service_states", c.capacity}, {"service_hops", c.capacity}, {"service_flow_counts", 1}, {"service_fragments", PS_SERVICE_FRAGMENTS},
                {"service_turns", std::bit_ceil(std::max<uint32_t>(static_cast<uint32_t>(services.size()), 16))}, {"service_scratch", 1}, {"service_egress", PS_EGRESS_DEVICES}};
+  out.nat = nat.constants;
+  out.sizes.merge(nat.sizes);
+  for (TableImage& t : nat.tables) out.tables.push_back(std::move(t));
   return out;
 }
 

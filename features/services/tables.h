@@ -28,11 +28,15 @@ struct ps_service_range {
   __u32 pad;
 };
 #define PS_RANGES_MAX 1024      // of one address
+#define PS_REVERSE 0x80         // with `protocol`: the entry stands for a backend's address and port, and what it leads to is
+                                // the first of its entries in `service_reverses` (nat_tables.h)
 
 enum ps_service_flags {
   PS_SERVICE_CLIENT = 1 << 0,       // affinity: the client's address alone chooses the place in the ring
   PS_SERVICE_ROUND_ROBIN = 1 << 1,
   PS_SERVICE_RANDOM = 1 << 2,
+  PS_SERVICE_NAT = 1 << 3,          // packets become the backend's own
+  PS_SERVICE_SOURCE_NAT = 1 << 4,   // and come from this node
 };
 
 // Map `services`.  A line: what each packet needs.
@@ -156,8 +160,9 @@ struct ps_service_fragment_key {
 };
 struct ps_service_fragment {
   __u64 until;                  // clock, ns
-  __u32 backend;
+  __u32 backend;                // 0: of a backend, and `address` is what its addresses become
   __u32 pad;
+  struct ps_address address[2];
 };
 #define PS_SERVICE_FRAGMENTS 8192
 #define PS_SERVICE_FRAGMENT_LIFE 4000000000ull
@@ -165,6 +170,7 @@ struct ps_service_fragment {
 // Map `service_hops`, by CPU and backend id: the next hop, as the kernel's tables said lately.
 struct ps_hop {
   __u64 until;                  // clock, ns: then they are asked again
+  __u64 seen;                   // clock, ns: when the neighbour was last known
   __u32 ifindex;
   __u16 mtu;                    // bytes; 0: not known
   __u16 tag;                    // VLAN of the frames, with PS_HOP_TAGGED
@@ -176,6 +182,7 @@ struct ps_hop {
 enum ps_hop_how { PS_HOP_NONE, PS_HOP_REDIRECT, PS_HOP_STACK, PS_HOP_NO_ROUTE, PS_HOP_REPLAY };
 #define PS_HOP_LIFE 250000000ull        // ns
 #define PS_HOP_LIFE_UNKNOWN 20000000ull // of "no neighbour"
+#define PS_HOP_TRUST 1000000000ull      // ns, for which a neighbour whom the kernel asks for anew is believed to be where it was
 
 // Map `service_egress`, by ifindex: devices that XDP cannot transmit by under their own number.
 struct ps_egress {
