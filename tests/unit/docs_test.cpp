@@ -103,6 +103,8 @@ TEST(Docs, EveryExampleIsAccepted) {
       if (table.title == "rule" && key.name.ends_with("-port")) text += ", proto: tcp";
       if (table.title == "set" && key.name == "counters") text += ", prefixes: []";
       if (table.title == "service" && !key.name.starts_with("frontend")) text += ", frontend: 198.51.100.10:443/tcp";
+      if (key.name == "source-nat") text += ", mode: nat";
+      if (table.title == "backend" && key.name == "port") text.insert(text.find("frontend"), "mode: nat, ");
       if (table.title == "health" && !std::set<std::string>{"tcp", "http", "https", "udp", "exec"}.contains(key.name)) text += ", tcp: {}";
       if (table.title == "https check" && key.name != "host") text += ", host: www.example.org";
       if (table.title == "file" && key.name != "interfaces") text += ", interfaces: { wan: { match: eth0 } }";
