@@ -8,6 +8,7 @@
 #include "bench/limits.h"
 #include "bench/node.h"
 #include "bench/prefixes.h"
+#include "bench/receive.h"
 #include "bench/rules.h"
 #include "bench/sets.h"
 #include "bench/wireguard.h"
@@ -45,6 +46,8 @@ int main(int argc, char** argv)
         for (auto& row : penstock::bench::measure_rules(PENSTOCK_BENCH_OBJECT, only, options))
             rows.push_back(std::move(row));
         for (auto& row : penstock::bench::measure_wireguard(PENSTOCK_BENCH_OBJECT, only, options))
+            rows.push_back(std::move(row));
+        for (auto& row : penstock::bench::measure_receive(PENSTOCK_BENCH_OBJECT, only, options))
             rows.push_back(std::move(row));
         for (auto& row : penstock::bench::measure_limits(PENSTOCK_BENCH_OBJECT, only, !no_peers, options))
             rows.push_back(std::move(row));

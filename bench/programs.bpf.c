@@ -87,6 +87,38 @@ int wrapper6(struct xdp_md *ctx)
     return XDP_ABORTED;
 }
 
+// For programs that shorten the packet: its length and its first bytes are what they were.
+struct original {
+    __u64 length;
+    __u64 word[8];
+};
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct original);
+} original SEC(".maps");
+
+SEC("xdp.frags")
+int restoring_wrapper(struct xdp_md *ctx)
+{
+    __u32 zero = 0;
+    const struct original *whole = bpf_map_lookup_elem(&original, &zero);
+    if (!whole)
+        return XDP_ABORTED;
+    const int missing = whole->length - (ctx->data_end - ctx->data);
+    if (missing && bpf_xdp_adjust_head(ctx, -missing))
+        return XDP_ABORTED;
+    __u64 *to = (void *)(long)ctx->data;
+    if ((void *)(to + 8) > (void *)(long)ctx->data_end)
+        return XDP_ABORTED;
+    for (int i = 0; i < 8; i++)
+        to[i] = whole->word[i];
+    bpf_tail_call(ctx, &target, 0);
+    return XDP_ABORTED;
+}
+
 // The same for all that rules ask: addresses, ports and protocol.
 struct flow4 {
     __be32 address[2];
