@@ -4,7 +4,7 @@ CONFIG ?= Release
 J ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 
-.PHONY: all help setup configure build test test-long demo bench fuzz docs clean
+.PHONY: all help setup configure build deb test test-long demo bench fuzz docs clean
 all: build
 
 help:                                   ## this list
@@ -19,6 +19,10 @@ configure: setup
 
 build: configure                        ## the program: build/penstock
 	@cmake --build $(BUILD) -j $(J) --target penstock
+
+deb: configure                          ## a Debian package: build/penstock_VERSION_ARCHITECTURE.deb
+	@cmake --build $(BUILD) -j $(J) --target package_files
+	@cpack --config $(BUILD)/CPackConfig.cmake -B $(BUILD) $(if $(VERSION),-D CPACK_PACKAGE_VERSION=$(VERSION)) -D CPACK_THREADS=0 | sed -n 's/^CPack: - package: //p' | grep .
 
 demo: configure                         ## hold back a flood in a lab of network namespaces; KEEP=1 leaves the lab up
 	@cmake --build $(BUILD) -j $(J) --target penstock flood

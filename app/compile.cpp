@@ -8,12 +8,15 @@
 #include <map>
 #include <memory>
 
+#include "app/limits.h"
+#include "app/health.h"
 #include "bpf/answer.h"
 #include "bpf/hook.h"
 #include "core/kernel/objects.h"
 #include "features/limits/compile.h"
 #include "features/policy/compile.h"
 #include "features/policy/rule_text.h"
+#include "features/receive/compile.h"
 #include "features/sets/compile.h"
 #include "features/syn_proxy/compile.h"
 #include "features/wireguard/compile.h"
@@ -58,6 +61,7 @@ std::map<std::string, Part> parts_of(const Config& config) {
     if (const auto* proxy = i.extensions.get<SynProxy>()) more += ", syn-proxy " + syn_proxy_text(*proxy);
     parts["interface " + i.name] = {digest(fmt::format("{} {} {}{}", match, static_cast<int>(i.xdp), static_cast<int>(i.malformed), more)), i.at, match + more};
   }
+  if (config.receive) parts["receive"] = {digest(receive_text(*config.receive)), config.receive->at, receive_text(*config.receive)};
   for (const Set& s : config.sets) {
     if (s.of_ports()) {
       std::string ports;
@@ -81,7 +85,7 @@ std::map<std::string, Part> parts_of(const Config& config) {
   for (const Service& s : config.services) {
     std::string frontends;
     for (const Frontend& f : s.frontends) frontends += (frontends.empty() ? "" : ", ") + f.text();
-    parts["service " + s.name] = {digest(service_text(s)), s.at, frontends};
+    parts["service " + s.name] = {digest(service_text(s) + health_text_of(s)), s.at, frontends};
     for (const Backend& b : s.backends) parts[fmt::format("backend {}/{}", s.name, b.name)] = {digest(backend_text(b)), b.at, backend_text(b)};
   }
   if (!config.services.empty()) parts["flows"] = {digest(fmt::format("{} {} {}", config.flows.entries, config.flows.tcp_idle, config.flows.udp_idle)), {}, count_text(config.flows.entries) + " entries"};
@@ -131,12 +135,13 @@ Result<Image> compile(const Config& config, const Known& known) {
   std::map<std::string, ps_wireguard_const> guards;   // by interface
   for (const Interface& i : config.interfaces)
     if (const auto* guard = i.extensions.get<WireGuard>())
-      guards[i.name] = compile_wireguard(*guard, i.name, slots, [&](const Rate& rate, uint32_t slot) {
-        Limit limit;
-        limit.rate = rate;
-        limit.burst = default_burst(rate);
-        return limits.add(limit, false, slot, slot, slot);
+      guards[i.name] = compile_wireguard(*guard, i.name, slots, [&](const WireGuard& wireguard, uint32_t slot) {
+        return limits.add(handshake_limit(wireguard), false, slot, slot, slot);
       });
+  std::map<std::string, ps_receive_const> receivers;  // by interface; before the sets are compiled: it asks for some
+  for (const Interface& i : config.interfaces)
+    if (config.receive && config.receive->stands_on(i.name))
+      receivers[i.name] = compile_receive(*config.receive, i.name, i.malformed == Malformed::drop ? PS_DROP : PS_PASS, registry, slots);
   limits.place();
   ServiceTables services = compile_services(config.services, config.flows, interfaces, known.services, registry, slots);
   TRY_ASSIGN(CompiledSets sets, compile_sets(registry.used(), config.sets, known.sets));
@@ -184,6 +189,7 @@ Result<Image> compile(const Config& config, const Known& known) {
       compile_syn_proxy(*proxy, known.tcp, mtu == known.mtu.end() ? 1500 : mtu->second, slots, hook);
     }
     if (const auto guard = guards.find(interface.name); guard != guards.end()) hook.constants["wireguard_const"] = bytes_of(guard->second);
+    if (const auto receiver = receivers.find(interface.name); receiver != receivers.end()) hook.constants["receive_const"] = bytes_of(receiver->second);
     image.hooks.push_back(std::move(hook));
   }
   for (uint32_t i = 0; i < registry.used().size(); ++i)

@@ -1,6 +1,7 @@
 // The whole file, decoded: typed values, defaults filled, every reference checked.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "features/interfaces/config.h"
 #include "features/policy/config.h"
 #include "features/services/config.h"
+#include "features/receive/config.h"
 #include "features/sets/config.h"
 #include "features/tests/config.h"
 
@@ -23,6 +25,7 @@ struct Config {
   std::vector<Policy> policies;
   std::vector<Service> services;
   Flows flows;
+  std::optional<Receive> receive;
   std::vector<Test> tests;
   std::vector<Diagnostic> warnings;      // what is allowed but surprises, in the order of the file
 };

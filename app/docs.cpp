@@ -102,4 +102,18 @@ std::string generate_man_page() {
   return out;
 }
 
+std::string generate_sample() {
+  std::string out =
+      "# What penstock makes of this machine.  Everything is commented out; an example of each section follows.\n"
+      "#\n"
+      "#   penstock check FILE                 what it says, without touching anything\n"
+      "#   penstock plan FILE                  what would change\n"
+      "#   penstock apply --confirm 60s FILE   try it, and be back in a minute unless `penstock confirm` comes first\n"
+      "#\n"
+      "# What was confirmed last comes back at the next boot, whatever this file says then.\n"
+      "# Every key: node.yaml(5).  Whole files to begin with: /usr/share/doc/penstock/examples.\n";
+  for (const Key& key : config_keys().table()->keys) out += fmt::format("\n# {}\n#{}: {}\n", key.doc.description, key.name, key.doc.example);
+  return out;
+}
+
 }  // namespace penstock

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 
-
 namespace penstock {
 namespace {
 
@@ -20,6 +19,9 @@ std::string spoofable(const Rule& rule) {
   if (rule.flags.set & flag_ack || rule.flags.one_of) return {};
   return rule.flags.set & flag_syn ? "TCP packets that open a connection" : "such TCP packets";
 }
+
+// Whose limit is counted in this slot.
+std::string owner_of(const Slot& slot) { return slot.policy.empty() ? slot.interface + " (wireguard)" : slot.policy + "/" + slot.rule; }
 
 }  // namespace
 
@@ -44,10 +46,18 @@ Result<> verify_limits(const Document& document, Config& config) {
   return {};
 }
 
+Limit handshake_limit(const WireGuard& guard) {
+  Limit limit;
+  limit.rate = *guard.handshakes;
+  limit.burst = default_burst(limit.rate);
+  limit.at = guard.handshakes_at;
+  return limit;
+}
+
 std::vector<RuleLimit> rule_limits(const LiveLimits& live, const std::vector<Slot>& slots) {
   std::vector<RuleLimit> out;
   for (const ps_limit& limit : live.limits)
-    if (const auto slot = std::ranges::find(slots, limit.id, &Slot::number); slot != slots.end()) out.push_back({slot->policy + "/" + slot->rule, limit});
+    if (const auto slot = std::ranges::find(slots, limit.id, &Slot::number); slot != slots.end()) out.push_back({owner_of(*slot), limit});
   return out;
 }
 
@@ -55,11 +65,15 @@ LimitById limit_by_id(const Config& config, const std::vector<Slot>& slots) {
   return [&config, &slots](uint32_t id) -> std::optional<NamedLimit> {
     const auto slot = std::ranges::find(slots, id, &Slot::number);
     if (slot == slots.end()) return {};
+    if (const auto interface = std::ranges::find(config.interfaces, slot->interface, &Interface::name); interface != config.interfaces.end()) {
+      const auto* guard = interface->extensions.get<WireGuard>();
+      return guard && guard->handshakes ? std::optional(NamedLimit{owner_of(*slot), handshake_limit(*guard)}) : std::nullopt;
+    }
     const auto policy = std::ranges::find(config.policies, slot->policy, &Policy::name);
     if (policy == config.policies.end()) return {};
     const auto rule = std::ranges::find(policy->rules, slot->rule, &Rule::name);
     const Limit* limit = rule == policy->rules.end() ? nullptr : rule->extensions.get<Limit>();
-    return limit ? std::optional(NamedLimit{policy->name + "/" + rule->name, *limit}) : std::nullopt;
+    return limit ? std::optional(NamedLimit{owner_of(*slot), *limit}) : std::nullopt;
   };
 }
 

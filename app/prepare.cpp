@@ -11,6 +11,8 @@
 #include <fstream>
 #include <set>
 
+#include "app/machine.h"
+#include "app/services.h"
 #include "core/config/reader.h"
 #include "core/kernel/route.h"
 #include "core/plan/shared_maps.h"
@@ -77,6 +79,13 @@ Past read_past(const Revisions& revisions, uint64_t runs) {
   return out;
 }
 
+// Where the text comes from: a file, or a kept revision, to be applied anew or brought back as it is.
+struct Source {
+  std::string file;
+  std::optional<uint64_t> revision;
+  bool brings_back = false;
+};
+
 // What a SYN proxy must know of this host, where the file has one; a warning for each that cannot be one.
 Result<> look_for_syn_proxy(Prepared& out, Known& known) {
   const auto& interfaces = out.config.interfaces;
@@ -100,19 +109,7 @@ Result<> look_for_syn_proxy(Prepared& out, Known& known) {
   return {};
 }
 
-// What services must know of this host and of earlier generations.
-Result<KnownServices> read_known_services(const Instance& instance, const Revisions& revisions, const Prepared& prepared) {
-  KnownServices out;
-  for (const Revision& r : revisions.heads()) out.backends.insert(out.backends.end(), r.backends.begin(), r.backends.end());
-  TRY_ASSIGN(out.states, read_states(instance, prepared.running.state.generation));
-  for (const Service& service : prepared.config.services)
-    for (const Backend& b : service.backends) {
-      if (!b.address || out.sources.contains(*b.address)) continue;
-      TRY_ASSIGN(const auto route, route_to(*b.address));
-      if (route && (route->source.hi || route->source.lo)) out.sources[*b.address] = route->source;
-    }
-  return out;
-}
+Result<Prepared> prepare(const Instance& instance, const Source& from);
 
 }  // namespace
 
@@ -139,23 +136,33 @@ Result<size_t> most_rule_entries() {
 }
 
 Result<Prepared> prepare(const Instance& instance, const std::string& file, std::optional<uint64_t> revision) {
+  return prepare(instance, Source{file, revision});
+}
+
+Result<Prepared> prepare_kept(const Instance& instance, uint64_t number) { return prepare(instance, Source{{}, number, true}); }
+
+namespace {
+
+Result<Prepared> prepare(const Instance& instance, const Source& from) {
   Prepared out;
   out.grace = begin_grace_period(instance);
+  out.host = std::async(std::launch::async, look_at_host);
   const Revisions revisions(instance);
   Revision& next = out.change.revision;
   auto running = observe(instance);
   // Confirmed, then cut off: the next command finishes it, and it is what runs already.
   if (running && running->transaction && running->transaction->confirmed()) running->state.generation = running->transaction->to;
   auto past = std::async(std::launch::async, [&revisions, runs = running ? running->state.generation : 0] { return read_past(revisions, runs); });
-  if (revision) {
-    TRY_ASSIGN(const Revision kept, revisions.read(*revision));
-    TRY_ASSIGN(out.config, config_of(instance, kept));
-    next.source = kept.source;
-    next.note = fmt::format("rollback to {}", *revision);
+  std::optional<Revision> kept;
+  if (from.revision) {
+    TRY_ASSIGN(kept, revisions.head(*from.revision));
+    TRY_ASSIGN(out.config, config_of(instance, *kept));
+    next.source = kept->source;
+    next.note = fmt::format("rollback to {}", *from.revision);
   } else {
-    TRY_ASSIGN(out.config, load_config(file));
-    char* absolute = realpath(file.c_str(), nullptr);
-    next.source = absolute ? absolute : file;
+    TRY_ASSIGN(out.config, load_config(from.file));
+    char* absolute = realpath(from.file.c_str(), nullptr);
+    next.source = absolute ? absolute : from.file;
     std::free(absolute);
   }
   out.warnings = out.config.warnings;
@@ -175,18 +182,31 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   TRY_ASSIGN(known.rule_entries, most_rule_entries());
   TRY_ASSIGN(known.sets, read_known_sets(instance, out.running, out.config.sets));
   TRY_ASSIGN(known.limits, read_known_limits(instance, out.running.state.generation));
+  ServiceNeeds needs;
   if (!out.config.services.empty()) {
-    TRY_ASSIGN(known.services, read_known_services(instance, revisions, out));
+    TRY_ASSIGN(const BackendRoutes routes, backend_routes(out.config));
+    TRY_ASSIGN(known.services, known_services(instance, out.running.state.generation, routes));
+    TRY_ASSIGN(needs, service_needs(out.config, routes));
+    out.warnings.insert(out.warnings.end(), needs.warnings.begin(), needs.warnings.end());
   }
+  if (from.brings_back) recall_machine(kept->machine, known);
   TRY_ASSIGN(out.change.image, compile(out.config, known));
 
   const std::vector<Device> devices = list_devices();
-  add_raw_hooks(out.change.image.hooks, devices, out.current ? out.current->hooks : std::vector<HookImage>{});
+  add_raw_hooks(out.change.image.hooks, devices, out.current ? out.current->hooks : from.brings_back ? kept->hooks : std::vector<HookImage>{});
   const Image& image = out.change.image;
   next.number = next_number(instance, out.running);
   next.generation = next.number;
   next.created = std::time(nullptr);
   next.user = who_asks();
+  if (from.brings_back) {
+    next.number = next.generation = kept->number;
+    next.created = kept->created;
+    next.user = kept->user;
+    next.note = kept->note;
+    next.status = kept->status;
+  }
+  next.machine = machine_of(known);
   next.hooks = image.hooks;
   for (HookImage& hook : next.hooks) hook.constants.clear();
   next.sets = image.sets;
@@ -202,7 +222,9 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
 
   TRY_ASSIGN(out.attachments, attachments_of(image.hooks, devices));
   for (const Attachment& a : out.attachments) next.devices[a.device.ifindex] = a.device.name;
-  TRY_ASSIGN(const Facts facts, facts_of(instance, out.attachments, out.running));
+  TRY_ASSIGN(Facts facts, facts_of(instance, out.attachments, out.running));
+  facts.missing = std::move(needs.missing);
+  facts.needs = next.needs = std::move(needs.keys);
   for (const Attachment& a : out.attachments) {
     const auto at = facts.devices.find(a.device.ifindex);
     const auto named = std::ranges::find(out.config.interfaces, image.hooks[a.hook].interface, &Interface::name);
@@ -218,6 +240,7 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
     file_changed = !text || *text != out.change.config;
   }
   out.plan = make_plan(image, next.digests, out.current, out.running, out.attachments, file_changed, facts, next.code);
+  if (!out.plan.reload) out.host = {};  // nobody asks
   for (Setting& s : out.plan.settings) s.since = next.generation;
   out.change.settings = out.plan.settings;
   out.warnings.insert(out.warnings.end(), out.plan.warnings.begin(), out.plan.warnings.end());
@@ -231,8 +254,6 @@ Result<Prepared> prepare(const Instance& instance, const std::string& file, std:
   }
   return out;
 }
-
-namespace {
 
 std::map<std::string, int> descriptors(const std::map<std::string, Fd>& maps) {
   std::map<std::string, int> out;
@@ -259,12 +280,12 @@ std::map<std::string, Fd> unchanged_tables(const Instance& instance, const Prepa
   return out;
 }
 
-Result<Risks> risks_of(const Instance& instance, const Prepared& prepared, Candidate* candidate) {
+Result<Risks> risks_of(const Instance& instance, const Prepared& prepared, const Host& host, Candidate* candidate) {
   const Image& image = prepared.change.image;
   if (prepared.attachments.empty()) return Risks{};
   if (!candidate) {
     TRY_ASSIGN(const auto state, state_maps(instance, image));
-    return find_risks(prepared.config, image, prepared.attachments, descriptors(state));
+    return find_risks(prepared.config, host, image, prepared.attachments, descriptors(state));
   }
   ReplayOptions options{.world = World::live};
   if (candidate->judges.hooks() == 0) {
@@ -273,7 +294,7 @@ Result<Risks> risks_of(const Instance& instance, const Prepared& prepared, Candi
     TRY_ASSIGN(candidate->judges, load_image(image, Replay::load_options(options)));
   }
   TRY_ASSIGN(Replay replay, Replay::over(image, options, std::move(candidate->judges)));
-  auto risks = find_risks(prepared.config, prepared.attachments, replay);
+  auto risks = find_risks(prepared.config, host, prepared.attachments, replay);
   candidate->judges = std::move(replay).release();
   return risks;
 }
@@ -320,7 +341,7 @@ Result<> judge(const Instance& instance, Prepared& prepared, Candidate* candidat
     return Failure(std::move(passed).error());
   }
   prepared.tests_passed = *passed;
-  TRY_ASSIGN(Risks risks, risks_of(instance, prepared, candidate));
+  TRY_ASSIGN(Risks risks, risks_of(instance, prepared, prepared.host.get(), candidate));
   prepared.risks = std::move(risks.found);
   prepared.warnings.insert(prepared.warnings.end(), risks.warnings.begin(), risks.warnings.end());
   return {};

@@ -26,6 +26,7 @@ struct Prepared {
   std::vector<bool> known_slots;        // that kept revisions name, by number
   std::vector<uint32_t> reused_backends;  // ids of services' backends that no kept revision names
   std::future<Result<>> grace;          // see begin_grace_period()
+  std::future<Host> host;               // for judge(), which takes it; looked at beside the file
 };
 
 // What a kept revision says, read from its own copies: the file may have changed since.
@@ -36,6 +37,9 @@ Result<size_t> most_rule_entries();
 
 // Reads, compiles and plans `file`; or, with `revision`, what that revision kept.
 Result<Prepared> prepare(const Instance& instance, const std::string& file, std::optional<uint64_t> revision = {});
+
+// What kept revision `number` said, for bring_back(): under its number, with what the machine lacks so early in a boot.
+Result<Prepared> prepare_kept(const Instance& instance, uint64_t number);
 
 // The candidate's programs and those that judge it, with filled tables; nothing is pinned or attached.  The spare where it
 // can become this; else loaded: state shared with what runs, large tables that did not change taken over.

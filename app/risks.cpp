@@ -14,7 +14,6 @@
 
 #include "core/base/fd.h"
 #include "core/kernel/route.h"
-#include "core/kernel/sockets.h"
 #include "core/net/packet_text.h"
 
 namespace penstock {
@@ -79,27 +78,10 @@ bool names_answers(const Config& config, uint16_t port) {
   return false;
 }
 
-// What the host tells of itself; what it does not tell is a warning.
-struct Host {
-  std::vector<TcpSocket> sockets;
-  std::set<uint64_t> sshd;
-  std::vector<OwnAddress> addresses;
-  std::vector<Router> routers;
-  Carriers carriers;
-};
-
 class Finder {
  public:
-  Finder(const std::vector<Attachment>& attachments, ReplayTarget& target) : attachments_(attachments), target_(target) {
-    read("the connections of this host", tcp_sockets(), host_.sockets);
-    HeldSockets held;
-    read("who owns the connections of this host", sockets_of({"sshd", "sshd-session", "sshd-auth"}), held);
-    if (held.unreadable)
-      unjudged("every SSH connection", Error(fmt::format("{} process{} of sshd may not be looked into", held.unreadable, held.unreadable == 1 ? "" : "es")));
-    host_.sshd = std::move(held.inodes);
-    read("answers to this host's own addresses", own_addresses(), host_.addresses);
-    read("what routers send", routers(), host_.routers);
-    read("what arrives through bridges, bonds and VLANs", device_carriers(), host_.carriers);
+  Finder(const Host& host, const std::vector<Attachment>& attachments, ReplayTarget& target) : host_(host), attachments_(attachments), target_(target) {
+    risks.warnings = host.warnings;
   }
 
   Risks risks;
@@ -279,18 +261,11 @@ class Finder {
   }
 
   void unjudged(const std::string& what, const Error& why) {
-    Diagnostic d{fmt::format("could not judge {}: {}", what, why.message())};
-    d.hint = "the risks named may not be all";
+    Diagnostic d = penstock::unjudged(what, why);
     if (std::ranges::none_of(risks.warnings, [&](const Diagnostic& w) { return w.message == d.message; })) risks.warnings.push_back(std::move(d));
   }
 
  private:
-  template <class T>
-  void read(const std::string& what, Result<T> got, T& out) {
-    if (got) out = std::move(*got);
-    else unjudged(what, got.error());
-  }
-
   // An own address that packets on this device come to.
   std::optional<Address> own_address(const Attachment& way, bool v4, bool link_local = false) const {
     for (const OwnAddress& a : host_.addresses)
@@ -360,16 +335,16 @@ class Finder {
     return {};
   }
 
+  const Host& host_;
   const std::vector<Attachment>& attachments_;
   ReplayTarget& target_;
-  Host host_;
 };
 
 }  // namespace
 
-Result<Risks> find_risks(const Config& config, const std::vector<Attachment>& attachments, ReplayTarget& target) {
+Result<Risks> find_risks(const Config& config, const Host& host, const std::vector<Attachment>& attachments, ReplayTarget& target) {
   if (attachments.empty()) return Risks{};
-  Finder finder(attachments, target);
+  Finder finder(host, attachments, target);
   TRY(finder.ssh(config));
   for (const Attachment& way : attachments) {
     TRY(finder.discovery(way));
@@ -379,10 +354,10 @@ Result<Risks> find_risks(const Config& config, const std::vector<Attachment>& at
   return std::move(finder.risks);
 }
 
-Result<Risks> find_risks(const Config& config, const Image& image, const std::vector<Attachment>& attachments, std::map<std::string, int> shared) {
+Result<Risks> find_risks(const Config& config, const Host& host, const Image& image, const std::vector<Attachment>& attachments, std::map<std::string, int> shared) {
   if (attachments.empty()) return Risks{};
   TRY_ASSIGN(Replay target, Replay::open(image, {.world = World::live, .shared = std::move(shared)}));
-  return find_risks(config, attachments, target);
+  return find_risks(config, host, attachments, target);
 }
 
 }  // namespace penstock

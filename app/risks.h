@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "app/host.h"
 #include "app/replay.h"
 #include "core/plan/attachments.h"
 
@@ -30,9 +31,9 @@ struct Risks {
 // Where no resolver is known, guessed ones answer, and a risk is one that loses the answers of all.  Peers that are reached by other devices are no concern.  An error
 // means that a packet could not be run.
 inline constexpr size_t most_connections = 1024;
-Result<Risks> find_risks(const Config& config, const std::vector<Attachment>& attachments, ReplayTarget& target);
+Result<Risks> find_risks(const Config& config, const Host& host, const std::vector<Attachment>& attachments, ReplayTarget& target);
 
 // The same for an image: loads its programs first, over the state in `shared` (by map name).
-Result<Risks> find_risks(const Config& config, const Image& image, const std::vector<Attachment>& attachments, std::map<std::string, int> shared = {});
+Result<Risks> find_risks(const Config& config, const Host& host, const Image& image, const std::vector<Attachment>& attachments, std::map<std::string, int> shared = {});
 
 }  // namespace penstock

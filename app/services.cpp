@@ -4,10 +4,93 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <utility>
 
+#include "core/kernel/links.h"
+#include "core/kernel/neighbor.h"
+#include "core/kernel/sysctl.h"
+#include "core/plan/revisions.h"
+#include "features/services/state.h"
+#include "app/health.h"
 #include "features/syn_proxy/config.h"
 
 namespace penstock {
+namespace {
+
+// XDP asks for routes as if the host itself sent (hop.bpf.h); the kernel answers only where the device asked for forwards.  On
+// the loopback device that lets nothing through that did not pass before.
+void need_forwarding(bool v4, ServiceNeeds& needs) {
+  Setting s;
+  s.kind = SettingKind::sysctl;
+  s.feature = fmt::format("net/ipv{}/conf/lo/forwarding", v4 ? 4 : 6);
+  s.after = "1";
+  needs.keys.push_back(s.key());
+  const auto now = read_sysctl(s.feature);
+  if (!now || *now == s.after) return;
+  s.before = *now;
+  needs.missing.push_back({s, fmt::format("{} {} -> 1: XDP asks for routes to backends", s.feature, s.before)});
+}
+
+bool kernel_manages_neighbors() { return read_sysctl("net/ipv4/neigh/lo/interval_probe_time_ms").has_value(); }
+
+Result<> need_neighbor(const Route& way, ServiceNeeds& needs) {
+  Setting s;
+  s.kind = SettingKind::neighbor;
+  s.ifindex = way.ifindex;
+  s.device = device_name(way.ifindex);
+  s.feature = way.next_hop.text();
+  if (std::ranges::find(needs.keys, s.key()) != needs.keys.end()) return {};
+  needs.keys.push_back(s.key());
+  TRY_ASSIGN(const bool managed, neighbor_managed(way.ifindex, way.next_hop));
+  if (!managed) needs.missing.push_back({s, fmt::format("the neighbour {} is kept resolved: XDP does not ask for it", s.feature)});
+  return {};
+}
+
+constexpr uint32_t loopback = 1;
+
+}  // namespace
+
+Result<BackendRoutes> backend_routes(const Config& config) {
+  BackendRoutes out;
+  for (const Service& service : config.services)
+    for (const Backend& b : service.backends) {
+      if (!b.address || out.contains(*b.address)) continue;
+      TRY_ASSIGN(const auto route, route_to(*b.address));
+      if (route) out[*b.address] = *route;
+    }
+  return out;
+}
+
+Result<KnownServices> known_services(const Instance& instance, uint64_t runs, const BackendRoutes& routes) {
+  KnownServices out;
+  for (const Revision& r : Revisions(instance).heads()) out.backends.insert(out.backends.end(), r.backends.begin(), r.backends.end());
+  TRY_ASSIGN(out.states, read_states(instance, runs));
+  for (const auto& [address, route] : routes)
+    if (route.source.hi || route.source.lo) out.sources[address] = route.source;
+  return out;
+}
+
+Result<ServiceNeeds> service_needs(const Config& config, const BackendRoutes& routes) {
+  ServiceNeeds out;
+  bool family[2] = {};
+  const bool managed = kernel_manages_neighbors();
+  for (const Service& service : config.services)
+    for (const Backend& b : service.backends) {
+      if (!b.address) continue;
+      const auto route = routes.find(*b.address);
+      if (route == routes.end() || route->second.ifindex == loopback) {
+        Diagnostic d{route == routes.end() ? fmt::format("no route leads to the backend {}/{}, {}", service.name, b.name, b.address->text())
+                                           : fmt::format("{} is an address of this node: the backend {}/{} cannot be reached so", b.address->text(), service.name, b.name)};
+        d.at = b.at;
+        d.hint = route == routes.end() ? "its connections are dropped until there is one" : "write `address: local`";
+        out.warnings.push_back(std::move(d));
+      }
+      const bool v4 = b.address->is_v4();
+      if (!std::exchange(family[v4], true)) need_forwarding(v4, out);
+      if (route != routes.end() && route->second.ifindex != loopback && managed) TRY(need_neighbor(route->second, out));
+    }
+  return out;
+}
 
 Result<> verify_services(const Document& document, Config& config) {
   constexpr size_t most_interfaces = 64;  // bits of ps_service.on
@@ -27,6 +110,9 @@ Result<> verify_services(const Document& document, Config& config) {
       }
     }
   }
+  for (const Service& s : config.services)
+    if (const Health* health = health_of(s); health && health->needs_port() && !checked_port(s, *health))
+      errors.diagnostics.push_back(document.diagnostic(health->at, fmt::format("the service `{}` has more than one port, and `health` does not say which is checked", s.name), "name it: `port: 443`"));
   if (!errors.diagnostics.empty()) return Failure(std::move(errors));
   return {};
 }

@@ -1,11 +1,31 @@
-// What services and other features must agree on.
+// What services and other features must agree on, and what services need of the host.
 #pragma once
+#include <map>
+
+#include "app/compile.h"
 #include "app/config.h"
 #include "core/config/reader.h"
+#include "core/kernel/route.h"
+#include "core/plan/devices.h"
+#include "core/plan/instance.h"
 
 namespace penstock {
 
-// No SYN proxy stands before a frontend: it answers for local listeners only.
+// No SYN proxy stands before a frontend: it answers for local listeners only.  Every check has a port to go to.
 Result<> verify_services(const Document& document, Config& config);
+
+// The host's way to each backend's address; addresses without a route are left out.
+using BackendRoutes = std::map<Address, Route>;
+Result<BackendRoutes> backend_routes(const Config& config);
+
+// What earlier generations and the host say.  `runs`: the generation that runs.
+Result<KnownServices> known_services(const Instance& instance, uint64_t runs, const BackendRoutes& routes);
+
+struct ServiceNeeds {
+  std::vector<std::string> keys;             // Setting::key() of all that services need, in force or not
+  std::vector<NeededSetting> missing;
+  std::vector<Diagnostic> warnings;          // backends without a route
+};
+Result<ServiceNeeds> service_needs(const Config& config, const BackendRoutes& routes);
 
 }  // namespace penstock

@@ -1,4 +1,4 @@
-// Writes the generated documents: docs/reference.md, and in a second folder the manual pages and the JSON Schema.
+// Writes the generated documents: reference.md, and in a second folder the manual pages, the JSON Schema and the sample of a file.
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -21,6 +21,7 @@ int main(int count, char** words) {
   const bool good = write(docs + "/reference.md", penstock::generate_reference()) &&
                     write(output + "/node.yaml.5", penstock::generate_man_page()) &&
                     write(output + "/penstock.1", penstock::man_page()) &&
+                    write(output + "/node.yaml", penstock::generate_sample()) &&
                     write(output + "/node.schema.json", penstock::generate_schema().dump(2) + "\n");
   return good ? 0 : 1;
 }

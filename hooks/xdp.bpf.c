@@ -6,6 +6,7 @@
 #include "features/wireguard/stage.bpf.h"
 #include "features/services/stage.bpf.h"
 #include "features/syn_proxy/stage.bpf.h"
+#include "features/receive/stage.bpf.h"
 
 SEC("xdp")
 int penstock_xdp(struct xdp_md *ctx)
@@ -42,6 +43,8 @@ int penstock_xdp(struct xdp_md *ctx)
     verdict = service_stage(ctx, p);
   if (syn_const.ports && verdict == PS_PASS)
     verdict = syn_proxy_stage(ctx, p);
+  if (receive_const.kinds && verdict == PS_PASS)
+    verdict = receive_stage(ctx, p);
   return verdict;
 }
 

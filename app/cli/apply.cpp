@@ -12,7 +12,8 @@ static int run(const Invocation& in) {
   auto turn = take_turn(in);
   if (!turn) return in.out.fail(turn.error());
   if (auto free = refuse_while_waiting(turn->instance); !free) return in.out.fail(free.error());
-  auto prepared = prepare(turn->instance, in.argument("FILE"));
+  // Never freed: thousands of rules one by one would take milliseconds, and the process ends with them.
+  static auto& prepared = *new auto(prepare(turn->instance, in.argument("FILE")));
   if (!prepared) return in.out.fail(prepared.error());
   return apply_prepared(in, turn->instance, *prepared, *options);
 }

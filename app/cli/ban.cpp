@@ -2,11 +2,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "app/cli/change.h"
+#include "app/cli/lines.h"
 #include "app/limits.h"
 #include "core/base/diagnostic.h"
 #include "core/config/duration.h"
@@ -15,7 +14,6 @@
 namespace penstock {
 namespace {
 
-constexpr size_t output_block = 64u << 10;
 constexpr uint64_t ticks_per_ms = PS_TICKS(1'000'000ull);
 
 Failure usage(std::string message, std::string hint = {}) {
@@ -55,44 +53,24 @@ Result<std::vector<Generation>> open_generations(const Instance& instance, const
   return out;
 }
 
-// Writes a million lines without holding them.
-class Lister {
- public:
-  explicit Lister(const Invocation& in) : in_(in) {
-    if (!in.out.is_json()) text_ = fmt::format("{:<28} {:<24} {:>12} {:>6}\n", "ADDRESS", "RULE", "REMAINING", "TIMES");
-  }
-  ~Lister() { flush(); }
-  Lister(const Lister&) = delete;
-  Lister& operator=(const Lister&) = delete;
-
-  void add(const RuleLimit& rule, const LiveBan& ban, uint64_t left) {
-    const auto out = std::back_inserter(text_);
-    const uint64_t ms = (left + ticks_per_ms - 1) / ticks_per_ms;
-    if (in_.out.is_json())
-      fmt::format_to(out, R"({{"schema":"penstock/ban/{}","rule":"{}","address":"{}","remaining_ms":{},"times":{}}})" "\n", in_.command.schema, rule.name, ban.prefix.text(), ms, ban.times);
-    else
-      fmt::format_to(out, "{:<28} {:<24} {:>12} {:>6}\n", ban.prefix.text(), rule.name, duration_text(std::chrono::milliseconds(ms >= 1000 ? ms / 1000 * 1000 : ms)), ban.times);
-    if (text_.size() > output_block) flush();
-  }
-
- private:
-  void flush() {
-    std::fwrite(text_.data(), 1, text_.size(), stdout);
-    text_.clear();
-  }
-  const Invocation& in_;
-  std::string text_;
-};
+void add_line(Lines& lines, const Invocation& in, const RuleLimit& rule, const LiveBan& ban, uint64_t left) {
+  const uint64_t ms = (left + ticks_per_ms - 1) / ticks_per_ms;
+  if (in.out.is_json())
+    lines.add(R"({{"schema":"penstock/ban/{}","rule":"{}","address":"{}","remaining_ms":{},"times":{}}})", in.command.schema, rule.name, ban.prefix.text(), ms, ban.times);
+  else
+    lines.add("{:<28} {:<24} {:>12} {:>6}", ban.prefix.text(), rule.name, duration_text(std::chrono::milliseconds(ms >= 1000 ? ms / 1000 * 1000 : ms)), ban.times);
+}
 
 Result<> list(const Invocation& in) {
   TRY_ASSIGN(const Instance instance, Instance::named(in.globals.instance));
   TRY_ASSIGN(const auto generations, open_generations(instance, in.option("--rule").value_or("")));
   const Generation& judging = generations.front();
   const uint64_t now = ticks_now();
-  Lister lister(in);
+  Lines lines;
+  if (!in.out.is_json()) lines.add("{:<28} {:<24} {:>12} {:>6}", "ADDRESS", "RULE", "REMAINING", "TIMES");
   for (const RuleLimit& rule : judging.rules)
     each_ban(judging.live, rule.limit, [&](const LiveBan& ban) {
-      if (ban.until > now) lister.add(rule, ban, ban.until - now);
+      if (ban.until > now) add_line(lines, in, rule, ban, ban.until - now);
     });
   return {};
 }
@@ -137,7 +115,7 @@ Result<Changed> change(const Invocation& in, const Instance& instance, const std
           out.ended += judges && ended;
         } else {
           const uint64_t length = time ? static_cast<uint64_t>(time->count()) * ticks_per_ms : rule.limit.ban;
-          const bool put = (!judges && find_ban(g.live, rule.limit, address)) || put_ban(g.live, rule.limit, address, now, now + length);
+          const bool put = (!judges && find_ban(g.live, rule.limit, address)) || put_ban(g.live, rule.limit, address, now, (now + length) & ~PS_BAN_COUNT);
           out.banned += judges && put;
           out.refused += judges && !put;
         }
@@ -158,6 +136,9 @@ int run_change(const Invocation& in) {
   if (!turn) return in.out.fail(turn.error());
   const auto changed = change(in, turn->instance, addresses);
   if (!changed) return in.out.fail(changed.error());
+  // What was said here must stand after a power cut, too.
+  if (const auto running = observe(turn->instance); running)
+    if (const auto saved = save_bans(turn->instance, *running); !saved) in.out.warn(saved.error().diagnostics.front());
   in.out.print(in.argument("ACTION") == "add" ? fmt::format("{} banned\n", count_text(changed->banned)) : fmt::format("{} no longer banned\n", count_text(changed->ended)));
   in.out.json({{"banned", changed->banned}, {"ended", changed->ended}, {"refused", changed->refused}});
   if (changed->refused > 0) return in.out.fail(Error(Diagnostic{.message = fmt::format("{} found no place: the ban table is full", count_text(changed->refused)), .hint = "give the limit more `entries`"}));
@@ -185,8 +166,8 @@ const Command command_ban = {
     .name = "ban",
     .summary = "list, add and end the bans of rules with a limit",
     .description =
-        "Bans live in the kernel: they survive apply, rollback and upgrade as long as the rule keeps its name and action, and need no process; a reboot ends "
-        "them. While a change waits to be confirmed, add, del and flush apply to both generations.\n\n"
+        "Bans live in the kernel: they survive apply, rollback and upgrade as long as the rule keeps its name and action, and need no process. `penstock save` writes them "
+        "down for the next boot, and so do add, del and flush. While a change waits to be confirmed, add, del and flush apply to both generations.\n\n"
         "list shows the address or prefix, the rule, how long the ban still lasts and how often the address was banned. With --json it prints one object a line.\n\n"
         "add bans for the rule's own first time, or --for. A ban that runs gets the new end. del ends bans and forgets them: the next is a first one; "
         "without --rule those of every rule. What is over the rate is banned again at once.",

@@ -140,6 +140,12 @@ Result<ApplyOptions> read_apply_options(const Invocation& in) {
   return options;
 }
 
+std::vector<Diagnostic> bans_lost(const Result<PutBans>& restored) {
+  if (!restored) return restored.error().diagnostics;
+  if (restored->refused == 0) return {};
+  return {Diagnostic{.message = fmt::format("{} saved bans found no place: the ban table is full", count_text(restored->refused)), .hint = "give the limit more `entries`"}};
+}
+
 int apply_prepared(const Invocation& in, const Instance& instance, Prepared& prepared, const ApplyOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   Candidate candidate;
@@ -176,6 +182,8 @@ int apply_prepared(const Invocation& in, const Instance& instance, Prepared& pre
 
   if (auto restored = restore_elements(instance, prepared.change.image, prepared.change.revision.generation, candidate.programs); !restored)
     return in.out.fail(restored.error());
+  if (prepared.running.state.generation == 0)
+    for (const Diagnostic& d : bans_lost(restore_bans(instance, prepared.change.image.slots, candidate.programs))) in.out.warn(d);
   prepared.change.confirm = options.confirm;
   if (options.confirm && !prepared.change.settings.empty()) {
     if (auto guarded = start_guard(instance); !guarded) {

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "app/bans.h"
 #include "app/cli/command.h"
 #include "app/prepare.h"
 #include "core/plan/transaction.h"
@@ -34,6 +35,9 @@ struct ApplyOptions {
 };
 // The common end of apply and rollback: tests, risks, then the change.  Prints, returns the exit code.
 int apply_prepared(const Invocation& in, const Instance& instance, Prepared& prepared, const ApplyOptions& options);
+
+// What is to be said of restore_bans(): it never keeps a change from being made.
+std::vector<Diagnostic> bans_lost(const Result<PutBans>& restored);
 
 // --confirm and --accept-risk, for apply and rollback.
 std::vector<Option> apply_options();

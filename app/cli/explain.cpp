@@ -101,7 +101,8 @@ class Printer {
                 {"revision", source_.running ? Json(source_.running->revision.number) : Json()},
                 {"file", source_.running ? source_.running->revision.source : source_.config.file},
                 {"verdict", verdict_name(e.judged.verdict)}, {"reason", reason_name(decided.reason)},
-                {"policy", or_null(decided.policy)}, {"rule", or_null(decided.rule)}};
+                {"policy", or_null(decided.policy)}, {"rule", or_null(decided.rule)},
+                {"service", or_null(decided.service)}, {"backend", or_null(decided.backend)}};
     out.update(place(source_.config, decided.at));
     out["audit"] = e.judged.audited ? Json(e.judged.audited->policy + "/" + e.judged.audited->rule) : Json();
     out["steps"] = std::move(steps);

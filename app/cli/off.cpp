@@ -26,7 +26,7 @@ const Command command_off = {
     .summary = "detach everything of ours at once",
     .description =
         "Detaches every program of this instance and removes its pins, also when the file or the state is broken. Every packet passes "
-        "from then on. Revisions are kept: `penstock rollback N` or `penstock apply` brings a node back.",
+        "from then on. Revisions are kept: `penstock rollback N`, `penstock restore` or `penstock apply` brings a node back, and so does penstock-restore.service at the next boot.",
     .examples = {{"penstock off"}},
     .run = run,
 };

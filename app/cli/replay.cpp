@@ -32,9 +32,7 @@ void report(const Output& out, uint64_t number, const CapturedPacket& packet, co
     out.json_line(line);
     return;
   }
-  std::string who = slot.policy;
-  if (!slot.policy.empty()) who += slot.rule.empty() ? "/(default)" : "/" + slot.rule;
-  if (!slot.service.empty()) who = slot.backend.empty() ? slot.service : slot.service + "/" + slot.backend;
+  const std::string who = slot.interface.empty() ? slot.owner() : std::string();
   const Style style = left ? Style::good : Style::bad;
   // Widths are of the text, not of the colours around it.
   const std::string verdict = out.styled(style, fmt::format("{:<8}", verdict_name(judged.verdict)));

@@ -1,10 +1,8 @@
 // penstock set
 #include <fmt/format.h>
 
-#include <cstdio>
-#include <iterator>
-
 #include "app/cli/change.h"
+#include "app/cli/lines.h"
 #include "app/cli/set_change.h"
 #include "app/config.h"
 #include "core/config/duration.h"
@@ -14,49 +12,25 @@
 namespace penstock {
 namespace {
 
-constexpr size_t output_block = 64u << 10;
-
-// Writes a million lines without holding them.
-class Lister {
- public:
-  Lister(const Invocation& in, const LiveSet& set, const sets::LiveHits& hits) : in_(in), set_(set), hits_(hits) {
-    if (!in.out.is_json()) text_ += fmt::format("{:<24} {:<14} {:>12}{}\n", "PREFIX", "ORIGIN", "REMAINING", set.counters ? "             HITS" : "");
+// remaining: of a run-time element, 0 for ever.
+void add_line(Lines& lines, const Invocation& in, const LiveSet& set, const sets::LiveHits& live, const Prefix& prefix, bool file, std::optional<int64_t> remaining) {
+  const char* origin = !remaining ? "file" : file ? "file+run-time" : "run-time";
+  std::optional<uint64_t> hits;
+  if (set.counters)
+    if (const uint32_t id = live.find(set.number, sets::to_element(prefix)); id != 0) hits = live.total(id);
+  const bool ends = remaining && *remaining > 0;
+  if (in.out.is_json()) {
+    lines.add(R"({{"schema":"penstock/set/{}","set":"{}","prefix":"{}","origin":"{}","remaining_ms":{},"hits":{}}})", in.command.schema, set.name, prefix.text(),
+              origin, ends ? std::to_string(*remaining) : "null", hits ? std::to_string(*hits) : "null");
+    return;
   }
-  ~Lister() { flush(); }
-  Lister(const Lister&) = delete;
-  Lister& operator=(const Lister&) = delete;
-
-  // remaining: of a run-time element, 0 for ever.
-  void add(const Prefix& prefix, bool file, std::optional<int64_t> remaining) {
-    const char* origin = !remaining ? "file" : file ? "file+run-time" : "run-time";
-    std::optional<uint64_t> hits;
-    if (set_.counters)
-      if (const uint32_t id = hits_.find(set_.number, sets::to_element(prefix)); id != 0) hits = hits_.total(id);
-    const auto out = std::back_inserter(text_);
-    const bool ends = remaining && *remaining > 0;
-    if (in_.out.is_json()) {
-      fmt::format_to(out, R"({{"schema":"penstock/set/{}","set":"{}","prefix":"{}","origin":"{}","remaining_ms":{},"hits":{}}})" "\n", in_.command.schema, set_.name,
-                     prefix.text(), origin, ends ? std::to_string(*remaining) : "null", hits ? std::to_string(*hits) : "null");
-    } else {
-      std::string left = "-";
-      if (ends) left = duration_text(std::chrono::milliseconds(*remaining >= 1000 ? *remaining / 1000 * 1000 : *remaining));
-      fmt::format_to(out, "{:<24} {:<14} {:>12}", prefix.text(), origin, left);
-      if (set_.counters) fmt::format_to(out, " {:>16}", hits ? count_text(*hits) : "-");
-      text_ += '\n';
-    }
-    if (text_.size() > output_block) flush();
-  }
-
- private:
-  void flush() {
-    std::fwrite(text_.data(), 1, text_.size(), stdout);
-    text_.clear();
-  }
-  const Invocation& in_;
-  const LiveSet& set_;
-  const sets::LiveHits& hits_;
-  std::string text_;
-};
+  std::string left = "-";
+  if (ends) left = duration_text(std::chrono::milliseconds(*remaining >= 1000 ? *remaining / 1000 * 1000 : *remaining));
+  if (set.counters)
+    lines.add("{:<24} {:<14} {:>12} {:>16}", prefix.text(), origin, left, hits ? count_text(*hits) : "-");
+  else
+    lines.add("{:<24} {:<14} {:>12}", prefix.text(), origin, left);
+}
 
 Result<> list(const Invocation& in) {
   TRY_ASSIGN(const Instance instance, Instance::named(in.globals.instance));
@@ -65,15 +39,17 @@ Result<> list(const Invocation& in) {
   TRY_ASSIGN(const Set file, file_part(instance, set));
   TRY_ASSIGN(const auto judged, judged_elements(instance, set));
   TRY_ASSIGN(const sets::LiveHits hits, sets::LiveHits::open(instance, set.generations));
-  Lister lister(in, set, hits);
+  Lines lines;
+  if (!in.out.is_json()) lines.add("{:<24} {:<14} {:>12}{}", "PREFIX", "ORIGIN", "REMAINING", set.counters ? "             HITS" : "");
+  const auto add = [&](const Prefix& prefix, bool in_file, std::optional<int64_t> remaining) { add_line(lines, in, set, hits, prefix, in_file, remaining); };
   auto b = judged.begin();
   for (const Prefix& prefix : file.prefixes) {
-    for (; b != judged.end() && b->prefix < prefix; ++b) lister.add(b->prefix, false, b->remaining);
+    for (; b != judged.end() && b->prefix < prefix; ++b) add(b->prefix, false, b->remaining);
     const bool both = b != judged.end() && b->prefix == prefix;
-    lister.add(prefix, true, both ? std::optional(b->remaining) : std::nullopt);
+    add(prefix, true, both ? std::optional(b->remaining) : std::nullopt);
     if (both) ++b;
   }
-  for (; b != judged.end(); ++b) lister.add(b->prefix, false, b->remaining);
+  for (; b != judged.end(); ++b) add(b->prefix, false, b->remaining);
   return {};
 }
 

@@ -8,6 +8,7 @@
 #include "app/limits.h"
 #include "core/plan/totals.h"
 #include "features/limits/bans.h"
+#include "features/services/state.h"
 #include "features/syn_proxy/state.h"
 
 namespace penstock {
@@ -50,13 +51,15 @@ Links describe_links(const Output& out, const Instance& instance, const Running&
   return links;
 }
 
-// What the limits of the generation counted, and how full they are.
-struct Limits {
+// A part of the status.
+struct Described {
   Json json = Json::array();
   std::string text;
 };
-Result<Limits> describe_limits(const Instance& instance, uint64_t generation, const Revision& revision) {
-  Limits out;
+
+// What the limits of the generation counted, and how full they are.
+Result<Described> describe_limits(const Instance& instance, uint64_t generation, const Revision& revision) {
+  Described out;
   TRY_ASSIGN(const LiveLimits live, LiveLimits::open(instance, generation));
   for (const RuleLimit& rule : rule_limits(live, revision.slots)) {
     const LimitUse use = use_of(live, rule.limit);
@@ -88,9 +91,25 @@ Json describe_syn_proxies(const Output& out, const Instance& instance, const Rev
   return all;
 }
 
-std::string owner(const Slot& slot) {
-  if (!slot.interface.empty()) return slot.interface;
-  return slot.policy + "/" + (slot.rule.empty() ? "(default)" : slot.rule);
+// The flow table, and the backends with the connections that they have.
+Result<Described> describe_services(const Instance& instance, uint64_t generation, const Revision& revision) {
+  Described out{Json::object(), {}};
+  if (revision.backends.empty()) return out;
+  TRY_ASSIGN(const FlowsNow flows, flows_now(instance, generation));
+  TRY_ASSIGN(const auto states, read_states(instance, generation));
+  out.json = {{"flows", {{"places", flows.places}, {"used", flows.used}, {"inserted", flows.counts.inserted}, {"evicted", flows.counts.evicted}, {"refused", flows.counts.refused}}}, {"backends", Json::array()}};
+  out.text = fmt::format("  flow table   {} of {} places, {} connections inserted, {} made room, {} found no place\n", count_text(flows.used), count_text(flows.places), count_text(flows.counts.inserted),
+                         count_text(flows.counts.evicted), count_text(flows.counts.refused));
+  for (const BackendImage& b : revision.backends) {
+    const auto live = flows.live.find(b.id);
+    const auto found = states.find(b.id);
+    const ps_service_state state = found == states.end() ? ps_service_state{} : found->second;
+    const uint64_t connections = live == flows.live.end() ? 0 : live->second;
+    const char* const health = state_name(std::max(state.health, state.admin));
+    out.json["backends"].push_back({{"service", b.service}, {"backend", b.backend}, {"id", b.id}, {"state", health}, {"flows", connections}});
+    out.text += fmt::format("  {:<28} {:<12} {:>12} connections\n", b.service + "/" + b.backend, health, count_text(connections));
+  }
+  return out;
 }
 
 int run(const Invocation& in) {
@@ -157,10 +176,10 @@ int run(const Invocation& in) {
     for (size_t i = 0; i < revision->slots.size(); ++i) {
       const Slot& slot = revision->slots[i];
       const ps_counter& c = (*counters)[i];
-      json["counters"].push_back({{"interface", slot.interface}, {"policy", slot.policy}, {"rule", slot.rule}, {"verdict", verdict_name(slot.verdict)},
+      json["counters"].push_back({{"interface", slot.interface}, {"policy", slot.policy}, {"rule", slot.rule}, {"service", slot.service}, {"backend", slot.backend}, {"verdict", verdict_name(slot.verdict)},
                                   {"reason", reason_name(slot.reason)}, {"packets", c.packets}, {"bytes", c.bytes}, {"at", slot.at.text()}});
       if (c.packets == 0 && slot.rule.empty() && slot.reason != PS_REASON_DEFAULT) continue;  // exits that nothing took
-      text += fmt::format("  {:<8} {:<12} {:<28} {:>14} {:>16}  {}\n", verdict_name(slot.verdict), reason_name(slot.reason), owner(slot), count_text(c.packets), count_text(c.bytes),
+      text += fmt::format("  {:<8} {:<12} {:<28} {:>14} {:>16}  {}\n", verdict_name(slot.verdict), reason_name(slot.reason), slot.owner(), count_text(c.packets), count_text(c.bytes),
                           in.out.styled(Style::dim, slot.at.text()));
     }
     if (!text.empty()) in.out.print(fmt::format("\n  {:<8} {:<12} {:<28} {:>14} {:>16}  {}\n", "verdict", "reason", "rule", "packets", "bytes", "place") + text);
@@ -181,6 +200,10 @@ int run(const Invocation& in) {
     if (!limits) return in.out.fail(limits.error());
     json["limits"] = std::move(limits->json);
     if (!limits->text.empty()) in.out.print("\nlimits\n" + limits->text);
+    auto services = describe_services(*instance, active, *revision);
+    if (!services) return in.out.fail(services.error());
+    json["services"] = std::move(services->json);
+    if (!services->text.empty()) in.out.print("\nservices\n" + services->text);
   }
   in.out.json(json);
   return 0;

@@ -106,7 +106,7 @@ nlohmann::ordered_json diagnostic_json(const Diagnostic& d) {
   out["line"] = nullptr;
   out["column"] = nullptr;
   out["hint"] = nullptr;
-  if (d.at.known()) out["file"] = printable(d.at.file);
+  if (d.at.known()) out["file"] = printable(d.at.file.text());
   if (d.at.line > 0) out["line"] = d.at.line;
   if (d.at.line > 0 && d.at.column > 0) out["column"] = d.at.column;
   if (!d.hint.empty()) out["hint"] = printable(d.hint);

@@ -1,20 +1,40 @@
 // Results that must be checked, and errors that point at a place in the user's file.
 #pragma once
+#include <concepts>
 #include <cstdint>
 #include <expected>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace penstock {
 
 // Documented in penstock(1); never renumbered.
-enum class Exit : int { done = 0, failed = 1, usage = 2, reverted = 3, risk = 4 };
+enum class Exit : int { done = 0, failed = 1, usage = 2, reverted = 3, risk = 4, degraded = 5 };
+
+// The name of a file, kept once for all places in it, to the end of the process: a tree has a place for every node.
+class FileName {
+ public:
+  FileName() = default;
+  template <std::convertible_to<std::string_view> Text>
+  FileName(const Text& text) : text_(keep(text)) {}
+
+  const std::string& text() const { return *text_; }
+  bool empty() const { return text_->empty(); }
+  bool operator==(const FileName&) const = default;
+  bool operator==(const std::convertible_to<std::string_view> auto& other) const { return *text_ == other; }
+
+ private:
+  static const std::string none;
+  static const std::string* keep(std::string_view text);
+  const std::string* text_ = &none;
+};
 
 // A place in a file.  line and column count from 1; line 0 means "the file as a whole", an empty file "nowhere".
 // Columns count UTF-8 code points.  width is the number of columns the caret underlines, at least 1.
 struct Location {
-  std::string file;
+  FileName file;
   uint32_t line = 0;
   uint32_t column = 0;
   uint32_t width = 1;

@@ -8,9 +8,14 @@
 
 namespace penstock {
 
-const Key* KeyTable::find(std::string_view name) const {
-  const auto found = std::ranges::find(keys, name, &Key::name);
-  return found == keys.end() ? nullptr : &*found;
+void KeyTable::add(Key key) {
+  indexes[key.name] = keys.size();
+  keys.push_back(std::move(key));
+}
+
+size_t KeyTable::find(const std::string& name) const {
+  const auto found = indexes.find(name);
+  return found == indexes.end() ? none : found->second;
 }
 
 nlohmann::ordered_json KeyTable::schema() const {
@@ -33,19 +38,20 @@ Node scalar_node(std::string text) {
   return node;
 }
 
-bool check_keys(Decoder& decoder, const Node& node, const KeyTable& table) {
+bool check_keys(Decoder& decoder, const Node& node, const KeyTable& table, std::vector<size_t>& found) {
   if (node.kind != Node::Kind::map) {
     std::vector<std::string> names;
     for (const Key& key : table.keys) names.push_back(key.name);
     return decoder.error(node, fmt::format("expected a map with the keys of this {}", table.title), fmt::format("its keys are {}", fmt::join(names, ", ")));
   }
   bool good = true;
+  found.reserve(node.entries());
   for (size_t i = 0; i < node.entries(); ++i) {
     const Node& key = node.key(i);
-    const Key* known = table.find(key.text);
-    if (known && node.value(i).empty_value())
-      good = decoder.error(key, fmt::format("`{}` has no value", key.text), fmt::format("it takes {}; or remove the key", known->shape.text));
-    if (known) continue;
+    const size_t known = found.emplace_back(table.find(key.text));
+    if (known != KeyTable::none && node.value(i).empty_value())
+      good = decoder.error(key, fmt::format("`{}` has no value", key.text), fmt::format("it takes {}; or remove the key", table.keys[known].shape.text));
+    if (known != KeyTable::none) continue;
     good = false;
     if (std::ranges::find(table.unbuilt, key.text) != table.unbuilt.end()) {
       decoder.error(key, fmt::format("`{}` is not built yet in this version", key.text), "remove it: penstock ignores nothing");
@@ -55,11 +61,10 @@ bool check_keys(Decoder& decoder, const Node& node, const KeyTable& table) {
     for (const Key& k : table.keys) names.push_back(k.name);
     decoder.error(key, fmt::format("unknown key `{}` in this {}", key.text, table.title), suggest(key.text, names));
   }
-  for (const Key& key : table.keys) {
-    if (!key.required) continue;
-    bool present = false;
-    for (size_t i = 0; i < node.entries(); ++i) present |= node.key(i).text == key.name;
-    if (!present) good = decoder.error(node, fmt::format("`{}` is missing in this {}", key.name, table.title), fmt::format("add `{}: {}`", key.name, key.doc.example));
+  for (size_t k = 0; k < table.keys.size(); ++k) {
+    const Key& key = table.keys[k];
+    if (key.required && std::ranges::find(found, k) == found.end())
+      good = decoder.error(node, fmt::format("`{}` is missing in this {}", key.name, table.title), fmt::format("add `{}: {}`", key.name, key.doc.example));
   }
   return good;
 }

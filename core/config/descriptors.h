@@ -9,11 +9,11 @@
 #pragma once
 #include <cstdlib>
 #include <functional>
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <type_traits>
+#include <unordered_map>
 #include <vector>
 
 #include "core/config/decoder.h"
@@ -56,8 +56,11 @@ struct KeyTable {
   std::string description;
   std::vector<Key> keys;
   std::vector<std::string> unbuilt;  // names kept for later versions: refused by name, never ignored
+  std::unordered_map<std::string, size_t> indexes;  // of the keys, by name
 
-  const Key* find(std::string_view name) const;
+  static constexpr size_t none = SIZE_MAX;
+  void add(Key key);
+  size_t find(const std::string& name) const;  // its index among the keys, or none
   nlohmann::ordered_json schema() const;
 };
 
@@ -84,8 +87,9 @@ Extension extension(std::string name, Type<V> type, Doc doc) {
 }
 
 Node scalar_node(std::string text);  // a node of no place, for defaults
-// Reports what every map is checked for: unknown and unbuilt keys, empty values, missing keys.
-bool check_keys(Decoder& decoder, const Node& node, const KeyTable& table);
+// Reports what every map is checked for: unknown and unbuilt keys, empty values, missing keys.  `found` is the index in the
+// table of each entry's key, or KeyTable::none.
+bool check_keys(Decoder& decoder, const Node& node, const KeyTable& table, std::vector<size_t>& found);
 
 // The keys of a map that is read into a T.
 template <class T>
@@ -116,7 +120,7 @@ class Keys {
   }
   // The place of the last key's value, or of the map when the key is absent.
   Keys& located(Location T::*member) {
-    places_[table_->keys.back().name] = member;
+    readers_.back().place = member;
     return *this;
   }
   Keys& extend(const std::vector<Extension>& extensions, Extensions T::*member) {
@@ -137,24 +141,30 @@ class Keys {
   std::shared_ptr<const KeyTable> table() const { return table_; }
 
   bool decode(Decoder& decoder, const Node& node, T& out) const {
-    bool good = check_keys(decoder, node, *table_);
+    std::vector<size_t> found;
+    bool good = check_keys(decoder, node, *table_, found);
     if (node.kind != Node::Kind::map) return false;
     for (const auto& set_default : defaults_) set_default(out);
-    for (const auto& [name, place] : places_) out.*place = decoder.at(node);
+    for (const Reader& reader : readers_)
+      if (reader.place) out.*reader.place = decoder.at(node);
     for (size_t i = 0; i < node.entries(); ++i) {
-      const auto reader = readers_.find(node.key(i).text);
-      if (reader == readers_.end() || node.value(i).empty_value()) continue;
-      if (const auto place = places_.find(reader->first); place != places_.end()) out.*(place->second) = decoder.at(node.value(i));
-      good = reader->second(decoder, node.value(i), out) && good;
+      if (found[i] == KeyTable::none || node.value(i).empty_value()) continue;
+      const Reader& reader = readers_[found[i]];
+      if (reader.place) out.*reader.place = decoder.at(node.value(i));
+      good = reader.decode(decoder, node.value(i), out) && good;
     }
     return good && (!check_ || check_(decoder, node, out));
   }
 
  private:
-  using Reader = std::function<bool(Decoder&, const Node&, T&)>;
+  using Decode = std::function<bool(Decoder&, const Node&, T&)>;
+  struct Reader {
+    Decode decode;
+    Location T::*place = nullptr;
+  };
 
   template <class V, class M>
-  static Reader assign(const Type<V>& type, M T::*member) {
+  static Decode assign(const Type<V>& type, M T::*member) {
     return [decode = type.decode, member](Decoder& d, const Node& node, T& out) {
       if constexpr (std::is_same_v<V, M>) {
         return decode(d, node, out.*member);
@@ -166,17 +176,16 @@ class Keys {
       }
     };
   }
-  Keys& add(Key key, Reader reader) {
-    readers_[key.name] = std::move(reader);
-    table_->keys.push_back(std::move(key));
+  Keys& add(Key key, Decode decode) {
+    readers_.push_back({std::move(decode)});
+    table_->add(std::move(key));
     return *this;
   }
 
   std::shared_ptr<KeyTable> table_;
-  std::map<std::string, Reader> readers_;
-  std::map<std::string, Location T::*> places_;
+  std::vector<Reader> readers_;  // of the table's keys
   std::vector<std::function<void(T&)>> defaults_;
-  Reader check_;
+  Decode check_;
 };
 
 }  // namespace penstock

@@ -38,7 +38,7 @@ class Parser {
   Result<> run() {
     TRY(next());  // start of the stream
     TRY(next());
-    if (event_.type == YAML_STREAM_END_EVENT) return fail(Diagnostic{"the file is empty", {document_.file()}, {}, "begin with `version: 1`"});
+    if (event_.type == YAML_STREAM_END_EVENT) return fail(Diagnostic{"the file is empty: every line is blank or a comment", {document_.file()}, {}, "begin with `version: 1`"});
     if (event_.data.document_start.version_directive ||
         event_.data.document_start.tag_directives.start != event_.data.document_start.tag_directives.end)
       return refuse("YAML directives are not accepted", "remove the line that starts with `%`");
@@ -229,10 +229,11 @@ Result<std::string> read_text(const std::string& path, const ReadLimits& limits)
   if (S_ISDIR(info.st_mode)) return refuse("is a directory", "name the file in it");
   std::string text;
   constexpr size_t block = 1u << 16;
+  text.reserve(std::min(static_cast<size_t>(info.st_size), limits.bytes) + 1);  // a pipe has no size, and a file may grow
   for (;;) {
     const size_t have = text.size();
-    text.resize(have + block);
-    const ssize_t got = read(fd.get(), text.data() + have, block);
+    text.resize(have < text.capacity() ? text.capacity() : have + block);
+    const ssize_t got = read(fd.get(), text.data() + have, text.size() - have);
     text.resize(have + (got > 0 ? static_cast<size_t>(got) : 0));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return refuse(fmt::format("cannot be read: {}", strerror(errno)));
@@ -242,14 +243,14 @@ Result<std::string> read_text(const std::string& path, const ReadLimits& limits)
   }
 }
 
-Result<Document> parse_document(std::string file, std::string text, const ReadLimits& limits) {
+Result<Document> parse_document(const std::string& file, std::string text, const ReadLimits& limits) {
   if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);  // a byte order mark carries no meaning in UTF-8
   const size_t invalid = find_invalid_utf8(text);
   const size_t zero = text.find('\0');
   if (zero != std::string::npos) return fail(Diagnostic{"is a binary file", {file, lines_before(text, zero) + 1}, {}, "name a YAML file"});
   if (invalid != std::string::npos)
     return fail(Diagnostic{"is not UTF-8 from here on", {file, lines_before(text, invalid) + 1}, {}, "save the file as UTF-8"});
-  Document document(std::move(file), std::move(text));
+  Document document(file, std::move(text));
   if (limits.quick && read_quickly(document.text(), limits.depth, document.root)) return document;
   document.root = Node{};
   TRY(Parser(document, document.text(), limits).run());

@@ -35,9 +35,9 @@ struct ReadLimits {
 
 class Document {
  public:
-  Document(std::string file, std::string text) : file_(std::move(file)), text_(std::move(text)) {}
+  Document(const std::string& file, std::string text) : file_(file), text_(std::move(text)) {}
 
-  const std::string& file() const { return file_; }
+  const std::string& file() const { return file_.text(); }
   const std::string& text() const { return text_; }
   Location at(const Node& node) const { return {file_, node.line, node.column, node.width}; }
   std::string line(uint32_t number) const;  // counted from 1, without its end; "" beyond the last
@@ -48,12 +48,13 @@ class Document {
   Node root;
 
  private:
-  std::string file_, text_;
+  FileName file_;
+  std::string text_;
 };
 
 // The whole content of a file.  Errors: unreadable, a directory, larger than limits.bytes.
 Result<std::string> read_text(const std::string& path, const ReadLimits& limits = {});
 // `file` is only named in messages.  Errors: not UTF-8, empty, not YAML, not strict (see above), beyond the limits.
-Result<Document> parse_document(std::string file, std::string text, const ReadLimits& limits = {});
+Result<Document> parse_document(const std::string& file, std::string text, const ReadLimits& limits = {});
 
 }  // namespace penstock

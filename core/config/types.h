@@ -73,13 +73,12 @@ Type<std::vector<V>> list_of(Type<V> type) {
             out.clear();
             out.reserve(node.items.size());
             for (const Node& item : node.items) {
-              V value{};
-              if (item.empty_value())
+              if (item.empty_value()) {
                 good = d.error(item, "an empty entry in a list", "remove the dash");
-              else if (decode(d, item, value))
-                out.push_back(std::move(value));
-              else
+              } else if (!decode(d, item, out.emplace_back())) {
+                out.pop_back();
                 good = false;
+              }
             }
             return good;
           }};
@@ -116,15 +115,14 @@ Type<std::vector<T>> named_map_of(std::string kind, Keys<T> keys, Decoder::Unuse
             if (node.kind != Node::Kind::map) return d.error(node, "expected a " + text + ", not a " + kind_text(node), "write `NAME: { ... }`");
             bool good = true;
             for (size_t i = 0; i < node.entries(); ++i) {
-              T value{};
+              T& value = out.emplace_back();
               value.name = node.key(i).text;
               value.at = d.at(node.key(i));
               good = check_map_name(d, node.key(i), kind) && good;
               d.define(kind, value.name, value.at, unused);
-              if (keys.decode(d, node.value(i), value))
-                out.push_back(std::move(value));
-              else
-                good = false;
+              if (keys.decode(d, node.value(i), value)) continue;
+              out.pop_back();
+              good = false;
             }
             return good;
           }};

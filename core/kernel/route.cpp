@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
-#include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
@@ -14,74 +13,23 @@
 #include <memory>
 #include <string_view>
 
+#include "core/kernel/rtnetlink.h"
+
 namespace penstock {
-namespace {
-
-using OnAttribute = std::function<void(const nlattr*)>;
-
-template <class Header>
-void each_attribute(const nlmsghdr* message, const OnAttribute& on) {
-  const auto* const tail = static_cast<const char*>(mnl_nlmsg_get_payload_tail(message));
-  for (auto* a = static_cast<const nlattr*>(mnl_nlmsg_get_payload_offset(message, sizeof(Header)));
-       mnl_attr_ok(a, static_cast<int>(tail - reinterpret_cast<const char*>(a))); a = mnl_attr_next(a))
-    on(a);
-}
-
-std::optional<Address> address_in(const nlattr* a) {
-  const auto* const bytes = static_cast<const uint8_t*>(mnl_attr_get_payload(a));
-  if (mnl_attr_get_payload_len(a) == 4) return Address::v4(static_cast<uint32_t>(bytes[0]) << 24 | bytes[1] << 16 | bytes[2] << 8 | bytes[3]);
-  if (mnl_attr_get_payload_len(a) == 16) return Address::v6(bytes);
-  return {};
-}
-
-using OnMessage = std::function<void(const nlmsghdr*)>;
-int forward(const nlmsghdr* message, void* data) {
-  (*static_cast<OnMessage*>(data))(message);
-  return MNL_CB_OK;
-}
-
-// Sends `request` and hands every answer to `on`.  The error number is the kernel's, 0: all was read.
-int ask_kernel(nlmsghdr* request, OnMessage on) {
-  std::unique_ptr<mnl_socket, int (*)(mnl_socket*)> socket(mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC), mnl_socket_close);
-  if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0) return errno;
-  request->nlmsg_seq = 1;
-  if (mnl_socket_sendto(socket.get(), request, request->nlmsg_len) < 0) return errno;
-  std::vector<char> buffer(32 * 1024);
-  for (;;) {
-    const ssize_t got = mnl_socket_recvfrom(socket.get(), buffer.data(), buffer.size());
-    if (got < 0) return errno;
-    const int state = mnl_cb_run(buffer.data(), static_cast<size_t>(got), 1, mnl_socket_get_portid(socket.get()), forward, &on);
-    if (state < 0) return errno;
-    if (state == MNL_CB_STOP) return 0;
-  }
-}
-
-template <class Header>
-Header* start_request(std::vector<char>& buffer, uint16_t type, uint16_t flags) {
-  buffer.resize(1024);
-  nlmsghdr* request = mnl_nlmsg_put_header(buffer.data());
-  request->nlmsg_type = type;
-  request->nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | flags);
-  return static_cast<Header*>(mnl_nlmsg_put_extra_header(request, sizeof(Header)));
-}
-
-nlmsghdr* message_in(std::vector<char>& buffer) { return reinterpret_cast<nlmsghdr*>(buffer.data()); }
-
-}  // namespace
-
 Result<std::optional<Route>> route_to(const Address& destination) {
   std::vector<char> buffer;
   auto* header = start_request<rtmsg>(buffer, RTM_GETROUTE, NLM_F_ACK);
   const bool v4 = destination.is_v4();
-  const auto wire = destination.wire();
   header->rtm_family = v4 ? AF_INET : AF_INET6;
   header->rtm_dst_len = v4 ? 32 : 128;
-  mnl_attr_put(message_in(buffer), RTA_DST, v4 ? 4 : 16, wire.data() + (v4 ? 12 : 0));
+  put_address(message_in(buffer), RTA_DST, destination);
   Route out;
+  out.next_hop = destination;
   const int error = ask_kernel(message_in(buffer), [&](const nlmsghdr* message) {
     each_attribute<rtmsg>(message, [&](const nlattr* a) {
       if (mnl_attr_get_type(a) == RTA_OIF) out.ifindex = mnl_attr_get_u32(a);
       if (mnl_attr_get_type(a) == RTA_PREFSRC) out.source = address_in(a).value_or(Address{});
+      if (mnl_attr_get_type(a) == RTA_GATEWAY) out.next_hop = address_in(a).value_or(destination);
     });
   });
   // No route, a blackhole, a prohibited one: answers to what was asked.

@@ -14,6 +14,7 @@ namespace penstock {
 
 struct Route {
   uint32_t ifindex = 0;   // the device it leaves by
+  Address next_hop;       // the gateway, or the destination where it is on the link
   Address source;         // the own address that the host would use; all zero where the kernel names none
 };
 // rtnetlink.  Nothing where no route leads there; an error where the kernel could not be asked.

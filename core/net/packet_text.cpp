@@ -24,7 +24,7 @@ struct Word {
   size_t column;  // from 1
 };
 
-constexpr uint8_t proto_icmp = 1, proto_tcp = 6, proto_udp = 17, proto_icmpv6 = 58;
+constexpr uint8_t proto_icmp = 1, proto_ipip = 4, proto_tcp = 6, proto_udp = 17, proto_ipv6 = 41, proto_icmpv6 = 58;
 
 void put16(Frame& out, uint32_t v) {
   out.push_back(static_cast<uint8_t>(v >> 8));
@@ -402,7 +402,7 @@ class Parser {
   }
 
   Result<> option(Datagram& d) {
-    static const std::vector<std::string> names = {"length", "payload", "quoting", "ttl", "dscp", "ecn", "id", "options",
+    static const std::vector<std::string> names = {"length", "payload", "quoting", "carrying", "ttl", "dscp", "ecn", "id", "options",
                                                    "ip-options", "extensions", "fragment", "vlan", "mac"};
     TRY_ASSIGN(const std::string_view name, word("an option"));
     if (const auto flag = d.protocol == proto_tcp ? number_of(tcp_flag_names(), name) : std::nullopt) {
@@ -419,6 +419,13 @@ class Parser {
       }
       TRY_ASSIGN(const Datagram quoted, datagram());
       d.payload = ip_bytes(quoted);
+    } else if (name == "carrying") {
+      if (d.protocol != proto_ipip && d.protocol != proto_ipv6 && d.protocol != proto_udp) {
+        --next_;
+        return bad("only ipip, ipv6 and udp carry another packet");
+      }
+      TRY_ASSIGN(const Datagram carried, datagram());
+      d.payload = ip_bytes(carried);
     } else if (name == "ttl") {
       TRY_ASSIGN(const uint32_t ttl, number("the ttl", 255));
       d.ttl = static_cast<uint8_t>(ttl);

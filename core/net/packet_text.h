@@ -8,6 +8,7 @@
 //   ip gre 192.0.2.1 > 192.0.2.2                  any other protocol, by name or number
 //   vlan 10 vlan 20 udp 192.0.2.1:1 > 192.0.2.2:2  tags, the outer one first (of two, the outer is 802.1ad)
 //   icmp 1.2.3.4 > 5.6.7.8 unreachable quoting udp 5.6.7.8:1 > 1.2.3.4:2
+//   ip ipip 10.0.0.5 > 10.0.1.11 carrying tcp 192.0.2.7:4000 > 198.51.100.10:443 syn
 //
 // Grammar (words are separated by blanks; N is decimal or 0x...):
 //
@@ -23,6 +24,7 @@
 //   option  = "length" N            bytes of payload behind the transport header, all zero
 //           | "payload" HEX [ "length" N ]   the payload itself, with zeros up to that length
 //           | "quoting" body        the payload is this packet, from its IP header on
+//           | "carrying" body       likewise, encapsulated: behind `ip ipip`, `ip ipv6` or udp (GUE, variant 1)
 //           | "ttl" N | "dscp" ( N | CLASS ) | "ecn" N | "id" N
 //           | "vlan" N            as in front
 //           | "mac" MAC           the source's

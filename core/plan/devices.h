@@ -18,9 +18,16 @@ struct DeviceFacts {
   std::vector<TcProgram> tc;
   std::string stranger;               // an XDP program that is not this instance's, in words; empty: none
 };
+// A setting that is not in force yet, and how the plan speaks of it.
+struct NeededSetting {
+  Setting setting;
+  std::string text;                   // "net.ipv4.conf.lo.forwarding 0 -> 1: so that ..."
+};
 struct Facts {
   std::map<uint32_t, DeviceFacts> devices;   // by ifindex
   std::vector<Setting> remembered;
+  std::vector<std::string> needs;     // Setting::key() of what features need besides offloads, in force or not
+  std::vector<NeededSetting> missing; // of these, those that are not
 };
 // Asks the kernel about every device of `wanted`.
 Result<Facts> facts_of(const Instance& instance, const std::vector<Attachment>& wanted, const Running& running);

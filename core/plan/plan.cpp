@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 namespace penstock {
 
@@ -24,7 +25,7 @@ namespace {
 
 std::string with_place(const std::string& text, const Location& at) {
   if (!at.known()) return text;
-  const std::string place = at.line ? fmt::format("{}:{}", at.file, at.line) : at.file;
+  const std::string place = at.line ? fmt::format("{}:{}", at.file.text(), at.line) : at.file.text();
   return text.empty() ? place : fmt::format("{} ({})", text, place);
 }
 
@@ -36,17 +37,26 @@ std::string size_text(size_t bytes) {
 
 void plan_content(Plan& plan, const Image& image, const std::map<std::string, Part>& before) {
   constexpr const char* undo = "the previous generation";
+  std::vector<PlanAction> gone;
+  auto old = before.begin();  // both are in the order of their names
+  const auto leave = [&] {
+    gone.push_back({ActionKind::content, '-', old->first, old->second.text, {}, undo});
+    ++old;
+  };
   for (const auto& [name, part] : image.parts) {
-    const auto old = before.find(name);
-    if (old == before.end()) {
+    while (old != before.end() && old->first < name) leave();
+    if (old == before.end() || old->first != name) {
       plan.actions.push_back({ActionKind::content, '+', name, with_place(part.text, part.at), {}, undo});
-    } else if (old->second.digest != part.digest) {
+      continue;
+    }
+    if (old->second.digest != part.digest) {
       const std::string text = old->second.text == part.text ? part.text : fmt::format("{} -> {}", old->second.text, part.text);
       plan.actions.push_back({ActionKind::content, '~', name, with_place(text, part.at), {}, undo});
     }
+    ++old;
   }
-  for (const auto& [name, part] : before)
-    if (!image.parts.contains(name)) plan.actions.push_back({ActionKind::content, '-', name, part.text, {}, undo});
+  while (old != before.end()) leave();
+  std::ranges::move(gone, std::back_inserter(plan.actions));
 }
 
 const DeviceFacts* facts_for(const Facts& facts, uint32_t ifindex) {
@@ -56,6 +66,10 @@ const DeviceFacts* facts_for(const Facts& facts, uint32_t ifindex) {
 
 // Settings come before links: what is switched off would hide frames from the programs.
 void plan_settings(Plan& plan, const std::vector<Attachment>& wanted, const Running& running, const Facts& facts) {
+  for (const NeededSetting& needed : facts.missing) {
+    plan.actions.push_back({ActionKind::setting, '~', needed.setting.device.empty() ? "sysctl" : needed.setting.device, needed.text, {}, "undone when it is not needed any more"});
+    plan.settings.push_back(needed.setting);
+  }
   for (const Attachment& a : wanted) {
     const DeviceFacts* f = facts_for(facts, a.device.ifindex);
     if (!f) continue;
@@ -74,6 +88,11 @@ void plan_settings(Plan& plan, const std::vector<Attachment>& wanted, const Runn
     if (!f->tc.empty()) plan.notes.push_back(fmt::format("{}: penstock's program runs first, in XDP; behind it {}", a.device.name, tc_order_text(f->tc)));
   }
   for (const Setting& s : facts.remembered) {
+    if (s.kind != SettingKind::offload) {
+      if (std::ranges::find(facts.needs, s.key()) == facts.needs.end())
+        plan.actions.push_back({ActionKind::setting, '~', s.device.empty() ? "sysctl" : s.device, s.kind == SettingKind::sysctl ? fmt::format("{} {} -> {}, as it was", s.feature, s.after, s.before) : fmt::format("the neighbour {} is not kept resolved any more", s.feature), {}, {}});
+      continue;
+    }
     const bool keep = std::any_of(wanted.begin(), wanted.end(), [&](const Attachment& a) { return a.device.ifindex == s.ifindex; });
     if (!keep)
       plan.actions.push_back({ActionKind::setting, '~', s.device, fmt::format("{} {} -> {}, as it was", s.feature, s.original ? "off" : "on", s.original ? "on" : "off"),
@@ -119,17 +138,20 @@ Plan make_plan(const Image& image, const std::map<std::string, std::string>& dig
   const bool runs = current && running.state.generation == current->generation &&
                     std::find(running.generations.begin(), running.generations.end(), current->generation) != running.generations.end();
   static const std::map<std::string, std::string> no_digests;
+  static const std::map<std::string, Part> no_parts;
   const auto& before = runs ? current->digests : no_digests;
   plan.reload = !runs ? !image.hooks.empty() : before != digests;
   bool same_programs = runs && current->code == code;  // only their tables change
   if (plan.reload) {
-    plan_content(plan, image, runs ? current->parts : std::map<std::string, Part>{});
+    plan_content(plan, image, runs ? current->parts : no_parts);
     auto changed = [&](const std::string& key) {
       const auto old = before.find(key);
       return old == before.end() || old->second != digests.at(key);
     };
+    // A table that holds nothing is news only where it held something.
+    auto tells = [&](const TableImage& table) { return runs ? !table.data.empty() : std::ranges::any_of(table.data, [](std::byte b) { return b != std::byte{}; }); };
     for (const TableImage& table : image.tables)
-      if (!table.data.empty() && changed("table " + table.map))
+      if (tells(table) && changed("table " + table.map))
         plan.actions.push_back({ActionKind::table, runs ? '~' : '+', table.map,
                                 fmt::format("{}{}", table.structure.empty() ? "" : table.structure + ", ", size_text(table.data.size())), {},
                                 "freed with its generation"});

@@ -1,5 +1,6 @@
 #include "core/plan/revision_tables.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <iterator>
@@ -11,20 +12,20 @@ namespace {
 
 // A field ends at a tab or a newline; those within it, and the backslash, are told by two characters.
 void put(std::string& out, std::string_view field, char end) {
-  for (const char c : field) {
-    if (c == '\t' || c == '\n' || c == '\\') {
-      out += '\\';
-      out += c == '\t' ? 't' : c == '\n' ? 'n' : c;
-    } else {
-      out += c;
-    }
+  const auto told_by_two = [](char c) { return c == '\t' || c == '\n' || c == '\\'; };
+  for (auto special = std::ranges::find_if(field, told_by_two); special != field.end(); special = std::ranges::find_if(field, told_by_two)) {
+    out.append(field.begin(), special);
+    out += '\\';
+    out += *special == '\t' ? 't' : *special == '\n' ? 'n' : *special;
+    field = {special + 1, field.end()};
   }
+  out += field;
   out += end;
 }
 
 std::string text_of(std::string_view field) {
+  if (field.find('\\') == field.npos) return std::string(field);
   std::string out;
-  out.reserve(field.size());
   for (size_t i = 0; i < field.size(); ++i) {
     if (field[i] != '\\' || i + 1 == field.size()) {
       out += field[i];
@@ -91,7 +92,7 @@ std::string slots_text(const std::vector<Slot>& slots) {
     put(out, s.interface, '\t');
     put(out, s.policy, '\t');
     put(out, s.rule, '\t');
-    put(out, s.at.file, '\t');
+    put(out, s.at.file.text(), '\t');
     put(out, s.service, '\t');
     put(out, s.backend, '\n');
   }
@@ -105,7 +106,7 @@ std::string parts_text(const std::map<std::string, Part>& parts) {
     fmt::format_to(std::back_inserter(out), "{}\t{}\t", part.at.line, part.at.column);
     put(out, name, '\t');
     put(out, part.text, '\t');
-    put(out, part.at.file, '\n');
+    put(out, part.at.file.text(), '\n');
   }
   return out;
 }

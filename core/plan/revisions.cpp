@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -43,7 +45,7 @@ struct Hasher {
   void add(const Bytes& bytes) { add(bytes.data(), bytes.size()); }
 };
 
-json to_json(const Location& at) { return at.known() ? json{at.file, at.line, at.column} : json(nullptr); }
+json to_json(const Location& at) { return at.known() ? json{at.file.text(), at.line, at.column} : json(nullptr); }
 Location location_from(const json& j) {
   if (!j.is_array() || j.size() != 3) return {};
   return {j[0].get<std::string>(), j[1].get<uint32_t>(), j[2].get<uint32_t>()};
@@ -60,8 +62,8 @@ json to_json(const Revision& r) {
   json devices = json::object();
   for (const auto& [ifindex, name] : r.devices) devices[std::to_string(ifindex)] = name;
   return {{"format", format_version}, {"revision", r.number}, {"generation", r.generation}, {"created", r.created}, {"user", r.user},
-          {"source", r.source}, {"note", r.note}, {"hooks", hooks}, {"sets", sets}, {"backends", backends},
-          {"structures", r.structures}, {"digests", r.digests}, {"code", r.code}, {"devices", devices}};
+          {"source", r.source}, {"note", r.note}, {"hooks", hooks}, {"sets", sets}, {"backends", backends}, {"needs", r.needs},
+          {"structures", r.structures}, {"digests", r.digests}, {"code", r.code}, {"devices", devices}, {"machine", r.machine}};
 }
 
 Revision revision_from(const json& j) {
@@ -86,9 +88,11 @@ Revision revision_from(const json& j) {
   for (const json& s : j.at("sets"))
     r.sets.push_back({s.at("name"), s.at("index"), s.at("counters"), s.at("structure"), s.at("elements"), s.at("number")});
   for (const json& b : j.value("backends", json::array())) r.backends.push_back({b.at(0), b.at(1), b.at(2)});
+  r.needs = j.value("needs", std::vector<std::string>());
   r.structures = j.at("structures").get<std::map<std::string, std::string>>();
   r.digests = j.at("digests").get<std::map<std::string, std::string>>();
   r.code = j.value("code", "");
+  r.machine = j.value("machine", std::map<std::string, std::string>{});
   const json devices = j.value("devices", json::object());
   for (const auto& [ifindex, name] : devices.items()) r.devices[static_cast<uint32_t>(std::strtoul(ifindex.c_str(), nullptr, 10))] = name;
   return r;
@@ -110,6 +114,13 @@ Result<> flush(const std::string& path) {
   const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file || fsync(file.get()) < 0) return fail_errno(fmt::format("cannot write {}", path), errno);
   return {};
+}
+
+Result<> flush_tree(const std::string& directory) {
+  std::error_code error;
+  for (fs::recursive_directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) TRY(flush(it->path()));
+  if (error) return fail(fmt::format("cannot read {}: {}", directory, error.message()));
+  return flush(directory);
 }
 
 std::string read_text(const std::string& path) {
@@ -192,12 +203,16 @@ Result<Revision> Revisions::head(uint64_t number) const {
   if (j.is_discarded() || j.value("format", 0) != format_version) return fail(fmt::format("{} is damaged or of another version", path));
   try {
     Revision r = revision_from(j);
-    const std::string status = read_text(directory(number) + "/status");
-    r.status = status.starts_with("confirmed") ? RevisionStatus::confirmed : status.starts_with("reverted") ? RevisionStatus::reverted : RevisionStatus::candidate;
+    r.status = status(number);
     return r;
   } catch (const json::exception& e) {
     return fail(fmt::format("{} is damaged: {}", path, e.what()));
   }
+}
+
+RevisionStatus Revisions::status(uint64_t number) const {
+  const std::string text = read_text(directory(number) + "/status");
+  return text.starts_with("confirmed") ? RevisionStatus::confirmed : text.starts_with("reverted") ? RevisionStatus::reverted : RevisionStatus::candidate;
 }
 
 Result<Revision> Revisions::with_parts(uint64_t number) const {
@@ -246,8 +261,17 @@ Result<> Revisions::save(const Revision& revision, const std::string& config, co
   TRY(write_file(aside + "/parts", parts_text(revision.parts)));
   TRY(write_file(aside + "/status", status_name(revision.status)));
   for (const auto& [set, path] : set_files) {
+    if (path.starts_with(root_ + "/")) {  // a copy already, which nobody writes to
+      fs::create_hard_link(path, aside + "/sets/" + set, error);
+      if (!error) continue;
+    }
     fs::copy_file(path, aside + "/sets/" + set, fs::copy_options::overwrite_existing, error);
     if (error) return fail(fmt::format("cannot keep a copy of {}: {}", path, error.message()), "the state directory may be full");
+  }
+  if (fs::exists(target)) {
+    TRY(flush_tree(aside));
+    if (renameat2(AT_FDCWD, aside.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) < 0) return fail_errno(fmt::format("cannot write {}", target), errno);
+    return {};
   }
   fs::rename(aside, target, error);
   if (error) return fail(fmt::format("cannot write {}: {}", target, error.message()));
@@ -255,10 +279,7 @@ Result<> Revisions::save(const Revision& revision, const std::string& config, co
 }
 
 Result<> Revisions::sync(uint64_t number) const {
-  std::error_code error;
-  for (fs::recursive_directory_iterator it(directory(number), error), end; !error && it != end; it.increment(error)) TRY(flush(it->path()));
-  if (error) return fail(fmt::format("cannot read {}: {}", directory(number), error.message()));
-  TRY(flush(directory(number)));
+  TRY(flush_tree(directory(number)));
   return flush(root_);
 }
 
@@ -266,11 +287,12 @@ Result<> Revisions::set_status(uint64_t number, RevisionStatus status) const {
   const std::string path = directory(number) + "/status";
   if (!fs::exists(directory(number))) return {};
   if (read_text(path) == status_name(status)) return {};
-  TRY(write_file(path + ".new", status_name(status)));
-  TRY(flush(path + ".new"));
-  std::error_code error;
-  fs::rename(path + ".new", path, error);
-  if (error) return fail(fmt::format("cannot write {}: {}", path, error.message()));
+  // In place: a word within one sector is the old or the new one, and on the disk with a single flush.  A boot goes by it.
+  const std::string_view word = status_name(status);
+  const Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  if (!file || pwrite(file.get(), word.data(), word.size(), 0) != static_cast<ssize_t>(word.size()) ||
+      ftruncate(file.get(), static_cast<off_t>(word.size())) < 0 || fsync(file.get()) < 0)
+    return fail_errno(fmt::format("cannot write {}", path), errno);
   return {};
 }
 

@@ -26,12 +26,14 @@ struct Revision {
   std::vector<HookImage> hooks;  // without constants
   std::vector<SetImage> sets;
   std::vector<BackendImage> backends;
+  std::vector<std::string> needs;      // Setting::key() of settings besides offloads
   std::vector<Slot> slots;
   std::map<std::string, std::string> structures;  // as in the image
   std::map<std::string, std::string> digests;     // "table NAME", "hook NAME": what the image held
   std::map<std::string, Part> parts;
   std::string code;              // digest of the object that the generation's programs were loaded from; empty: not known
   std::map<uint32_t, std::string> devices;        // that it was applied to, by ifindex: for when they are gone
+  std::map<std::string, std::string> machine;     // what was taken from the machine, "wan v4" -> "192.0.2.1": for a boot, when it is not there yet
 };
 
 // Digests of everything that the kernel sees of an image.  Positions in the file are not in it.
@@ -52,11 +54,13 @@ class Revisions {
   Result<Revision> with_parts(uint64_t number) const;  // without slots
   Result<Revision> head(uint64_t number) const;  // without slots and parts: cheap however many rules there are
   std::vector<Revision> heads() const;           // those that can be read
+  RevisionStatus status(uint64_t number) const;  // also where the rest is damaged; candidate where nothing is known
 
   // The last name of a device that is gone, by what was applied; empty where no kept revision knows it.
   std::string device(uint32_t ifindex) const;
 
   // Writes a whole revision aside and renames it into place: there or not there, never half.  sync() brings it onto the disk.
+  // Where the revision is there already, the new one is on the disk before both change places.
   // config: the text of the file.  set_files: by set name, the path that was read.
   Result<> save(const Revision& revision, const std::string& config, const std::map<std::string, std::string>& set_files) const;
   Result<> sync(uint64_t number) const;

@@ -27,13 +27,13 @@ Result<> open_maps(const std::string& directory, std::map<std::string, Fd>& maps
   return {};
 }
 
-// The names of the maps that the program's code names, as the kernel keeps them: cut to 15 characters.
-Result<std::set<std::string>> map_names_of(int program) {
+// The maps that the program's code names, by their names as the kernel keeps them, cut to 15 characters: their entries.
+Result<std::map<std::string, uint32_t>> map_sizes_of(int program) {
   TRY_ASSIGN(const std::vector<Fd> maps, program_maps(program));
-  std::set<std::string> out;
+  std::map<std::string, uint32_t> out;
   for (const Fd& map : maps) {
     TRY_ASSIGN(const bpf_map_info info, map_info(map.get()));
-    out.insert(info.name);
+    out[info.name] = info.max_entries;
   }
   return out;
 }
@@ -61,9 +61,14 @@ Result<RunningImage> running_image(const Instance& instance, const Running& runn
     TRY_ASSIGN(Fd program, open_pin(hook_pin(instance.generation(generation), i)));
     TRY_ASSIGN(hook.constants, object.constants_of(program.get()));
     // Maps that were left out when it was loaded are so again, or the code would not be the same.
-    TRY_ASSIGN(const std::set<std::string> used, map_names_of(program.get()));
-    for (const std::string& name : object.map_names())
-      if (!used.contains(name.substr(0, BPF_OBJ_NAME_LEN - 1))) out.image.sizes[name] = 0;
+    TRY_ASSIGN(const auto used, map_sizes_of(program.get()));
+    for (const std::string& name : object.map_names()) {
+      const auto size = used.find(name.substr(0, BPF_OBJ_NAME_LEN - 1));
+      if (size == used.end())
+        out.image.sizes[name] = 0;
+      else if (is_scratch(name))  // which is not shared with what runs
+        out.image.sizes[name] = size->second;
+    }
     out.programs.push_back(std::move(program));
     if (!hook.behind.empty()) {
       TRY_ASSIGN(out.behind[i], open_pin(behind_pin(instance.generation(generation), i)));

@@ -11,6 +11,8 @@
 #include <nlohmann/json.hpp>
 
 #include "core/kernel/device.h"
+#include "core/kernel/neighbor.h"
+#include "core/kernel/sysctl.h"
 #include "core/plan/running.h"
 
 namespace penstock {
@@ -30,7 +32,37 @@ std::string this_boot() {
   return id;
 }
 
-bool same(const Setting& a, const Setting& b) { return a.ifindex == b.ifindex && a.feature == b.feature; }
+bool same(const Setting& a, const Setting& b) { return a.kind == b.kind && a.ifindex == b.ifindex && a.feature == b.feature; }
+
+constexpr const char* kind_names[] = {"offload", "sysctl", "neighbor"};  // by SettingKind
+
+Result<> put_in_force(const Setting& s) {
+  switch (s.kind) {
+    case SettingKind::offload: return set_offload({s.ifindex, s.device}, s.feature, !s.original);
+    case SettingKind::sysctl: return write_sysctl(s.feature, s.after);
+    case SettingKind::neighbor: return manage_neighbor(s.ifindex, Address::parse(s.feature).value_or(Address{}));
+  }
+  return {};
+}
+
+// `device`: its name now.  What was done, in words; empty where somebody else changed it since, whose it stays.
+Result<std::string> take_back(const Setting& s, const std::string& device) {
+  switch (s.kind) {
+    case SettingKind::offload:
+      TRY(set_offload({s.ifindex, device}, s.feature, s.original));
+      return fmt::format("{}: {} is {} again", device, s.feature, s.original ? "on" : "off");
+    case SettingKind::sysctl: {
+      TRY_ASSIGN(const std::string now, read_sysctl(s.feature));
+      if (now != s.after) return std::string();
+      TRY(write_sysctl(s.feature, s.before));
+      return fmt::format("{} is {} again", s.feature, s.before);
+    }
+    case SettingKind::neighbor:
+      TRY(release_neighbor(s.ifindex, Address::parse(s.feature).value_or(Address{})));
+      return fmt::format("{}: the neighbour {} is not kept resolved any more", device, s.feature);
+  }
+  return std::string();
+}
 
 Result<SettingsMemory> read(const Instance& instance) {
   std::ifstream in(path_of(instance));
@@ -62,10 +94,15 @@ Result<> write(const Instance& instance, const std::vector<Setting>& settings) {
 
 }  // namespace
 
+std::string Setting::key() const {
+  const std::string name = fmt::format("{} {}", kind_names[static_cast<size_t>(kind)], feature);
+  return ifindex ? fmt::format("{} {}", name, ifindex) : name;
+}
+
 std::string settings_text(const SettingsMemory& memory) {
   json list = json::array();
   for (const Setting& s : memory.settings)
-    list.push_back({{"ifindex", s.ifindex}, {"device", s.device}, {"feature", s.feature}, {"original", s.original}, {"since", s.since}});
+    list.push_back({{"ifindex", s.ifindex}, {"device", s.device}, {"feature", s.feature}, {"original", s.original}, {"since", s.since}, {"kind", kind_names[static_cast<size_t>(s.kind)]}, {"before", s.before}, {"after", s.after}});
   return json{{"format", format_version}, {"boot", memory.boot}, {"network", memory.network}, {"settings", list}}.dump(1) + "\n";
 }
 
@@ -74,7 +111,11 @@ Result<SettingsMemory> settings_from_text(const std::string& text) {
   if (!j.is_object() || j.value("format", json(0)) != format_version) return fail("damaged or of another version");
   try {
     SettingsMemory memory{j.at("boot"), j.at("network"), {}};
-    for (const json& s : j.at("settings")) memory.settings.push_back({s.at("ifindex"), s.at("device"), s.at("feature"), s.at("original"), s.at("since")});
+    for (const json& s : j.at("settings")) {
+      const auto kind = std::ranges::find(kind_names, s.value("kind", kind_names[0]), [](const char* name) { return std::string(name); });
+      if (kind == std::end(kind_names)) return fail("damaged or of another version");
+      memory.settings.push_back({s.at("ifindex"), s.at("device"), s.at("feature"), s.at("original"), s.at("since"), static_cast<SettingKind>(kind - kind_names), s.value("before", ""), s.value("after", "")});
+    }
     return memory;
   } catch (const json::exception& e) {
     return fail(fmt::format("damaged: {}", e.what()));
@@ -102,7 +143,7 @@ Result<> change_settings(const Instance& instance, const std::vector<Setting>& s
   TRY(write(instance, all));
   step("settings-remembered");
   for (const Setting& s : settings) {
-    TRY(set_offload({s.ifindex, s.device}, s.feature, !s.original));
+    TRY(put_in_force(s));
     step("setting-changed");
   }
   return {};
@@ -127,15 +168,16 @@ Restored restore_settings(const Instance& instance, const std::function<bool(con
       left.push_back(s);
       continue;
     }
-    const std::string name = device_name(s.ifindex);
-    if (name.empty()) continue;
-    if (auto done = set_offload({s.ifindex, name}, s.feature, s.original); !done) {
+    const std::string name = s.ifindex ? device_name(s.ifindex) : std::string();
+    if (s.ifindex && name.empty()) continue;
+    auto done = take_back(s, name);
+    if (!done) {
       out.failed.push_back(std::move(done).error().diagnostics.front());
       left.push_back(s);
       continue;
     }
     step("setting-restored");
-    out.done.push_back(fmt::format("{}: {} is {} again", name, s.feature, s.original ? "on" : "off"));
+    if (!done->empty()) out.done.push_back(std::move(*done));
   }
   if (left.size() == memory->settings.size()) return out;
   if (auto done = write(instance, left); !done) out.failed.push_back(std::move(done).error().diagnostics.front());

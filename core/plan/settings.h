@@ -1,5 +1,6 @@
-// Settings of devices that were changed so that XDP sees what arrives, and how they are put back.  The gate cannot undo
-// them, so the original is on disk before anything is changed and stays there until it is the device's again.
+// Settings outside of programs and tables that a generation needs, and how they are put back: offloads that would hide from XDP
+// what arrives, sysctls, neighbours.  The gate cannot undo them, so the original is on disk before anything is changed and
+// stays there until it is in force again.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -10,13 +11,22 @@
 
 namespace penstock {
 
+enum class SettingKind {
+  offload,    // every generation on the device needs it
+  sysctl,     // as the next: who needs it says so (Revision::needs)
+  neighbor,   // kept resolved by the kernel
+};
+
 struct Setting {
-  uint32_t ifindex = 0;
+  uint32_t ifindex = 0;     // 0: of no device
   std::string device;       // its name when it was changed
-  std::string feature;      // of Offload::name
-  bool original = true;     // changed to the opposite
+  std::string feature;      // of Offload::name; "net/ipv4/conf/lo/forwarding"; an address
+  bool original = true;     // of an offload: changed to the opposite
   uint64_t since = 0;       // the generation that needed it
+  SettingKind kind = SettingKind::offload;
+  std::string before{}, after{};  // of a sysctl
   bool operator==(const Setting&) const = default;
+  std::string key() const;  // tells apart what is set: "sysctl net/ipv4/conf/lo/forwarding"
 };
 
 // Those of this boot and network namespace; of another one they mean nothing here.

@@ -17,6 +17,12 @@ std::string Slot::key() const {
   return out;
 }
 
+std::string Slot::owner() const {
+  if (!service.empty()) return backend.empty() ? service : service + "/" + backend;
+  if (!policy.empty()) return policy + "/" + (rule.empty() ? "(default)" : rule);
+  return interface;
+}
+
 SlotTable::SlotTable(std::vector<Slot> known) {
   numbers_.reserve(known.size() + known.size() / 4);
   for (const Slot& slot : known) {

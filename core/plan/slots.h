@@ -22,6 +22,7 @@ struct Slot {
   std::string service{};  // for exits that belong to a service
   std::string backend{};  // of it, where one was chosen
   std::string key() const;  // the identity: everything but number and at
+  std::string owner() const;  // for people: "edge/bad", "edge/(default)", "web/b1", "wan"; empty: nobody
 };
 
 class SlotTable {

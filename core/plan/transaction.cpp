@@ -79,7 +79,12 @@ Result<Mapping> open_state(const Instance& instance) {
 Result<std::vector<Diagnostic>> converge(const Instance& instance, uint64_t generation) {
   TRY_ASSIGN(const Programs programs, programs_of(instance, generation));
   TRY_ASSIGN(auto warnings, attach_wanted(instance, programs.wanted, AttachFailure::warning));
-  Restored restored = restore_settings(instance, [&](const Setting& s) { return s.since <= generation && programs.of(s.ifindex); });
+  const auto revision = Revisions(instance).head(generation);
+  const auto needs = [&](const Setting& s) {
+    if (s.kind == SettingKind::offload) return programs.of(s.ifindex) != nullptr;
+    return revision && std::ranges::find(revision->needs, s.key()) != revision->needs.end();
+  };
+  Restored restored = restore_settings(instance, [&](const Setting& s) { return s.since <= generation && needs(s); });
   std::move(restored.failed.begin(), restored.failed.end(), std::back_inserter(warnings));
   return warnings;
 }
@@ -289,6 +294,61 @@ Result<Applied> carry_out(const Instance& instance, const Change& change, const 
     std::move(said.begin(), said.end(), std::back_inserter(out.warnings));
     Revisions(instance).prune(20, {out.generation});
   }
+  out.total = Clock::now() - start;
+  return out;
+}
+
+namespace {
+
+// Does the kept revision say what the image is?  `apart`: but for what only names devices and tables.
+bool says(const Revision& kept, const Revision& now, bool apart) {
+  const auto digest = [](const Revision& r, const std::string& key) {
+    const auto found = r.digests.find(key);
+    return found == r.digests.end() ? std::string() : found->second;
+  };
+  const auto same_hook = [](const HookImage& a, const HookImage& b) {
+    return a.interface == b.interface && a.match == b.match && a.mode == b.mode && a.object == b.object && a.behind == b.behind && a.raw == b.raw;
+  };
+  if (!std::ranges::equal(kept.hooks, now.hooks, same_hook) || digest(kept, "names") != digest(now, "names")) return false;
+  return apart || (kept.generation == now.generation && kept.digests == now.digests && kept.code == now.code && kept.devices == now.devices && kept.machine == now.machine);
+}
+
+// A full disk must not leave the node open: what the kept revision says is enough where it names the same hooks and slots.
+Result<> keep_brought_back(const Instance& instance, const Change& change, std::vector<Diagnostic>& warnings) {
+  const Revisions revisions(instance);
+  const auto kept = revisions.head(change.revision.number);
+  if (kept && says(*kept, change.revision, false)) return {};
+  auto saved = revisions.save(change.revision, change.config, change.set_files);
+  if (saved) return revisions.sync(change.revision.number);
+  if (!kept || !says(*kept, change.revision, true)) return saved;
+  warnings.push_back(saved.error().diagnostics.front());
+  return {};
+}
+
+}  // namespace
+
+Result<Applied> bring_back(const Instance& instance, const Change& change, const Candidate& candidate) {
+  const auto start = Clock::now();
+  Applied out;
+  out.generation = change.revision.generation;
+  auto undo = [&](Error error) -> Result<Applied> {
+    remove_tree(instance.bpf);  // nothing runs: what there is was made just now
+    return Failure(std::move(error));
+  };
+  TRY_ASSIGN(const Mapping state, open_state(instance));
+  if (state.as<NodeState>()->generation != 0) return fail(fmt::format("revision {} runs already", state.as<NodeState>()->generation));
+  step("loaded");
+  if (auto done = pin_generation(instance, change, candidate); !done) return undo(std::move(done).error());
+  step("pinned");
+  if (auto done = keep_brought_back(instance, change, out.warnings); !done) return undo(std::move(done).error());
+  step("saved");
+  if (auto done = change_settings(instance, change.settings); !done) out.warnings.push_back(std::move(done).error().diagnostics.front());
+  state.as<NodeState>()->generation = out.generation;
+  step("state-written");
+  auto attached = converge(instance, out.generation);
+  std::vector<Diagnostic> said = attached ? std::move(*attached) : std::move(attached).error().diagnostics;
+  std::move(said.begin(), said.end(), std::back_inserter(out.warnings));
+  step("brought-back");
   out.total = Clock::now() - start;
   return out;
 }

@@ -60,6 +60,11 @@ struct Candidate {
 // Carries out the change; on an error the old generation runs on.
 Result<Applied> carry_out(const Instance& instance, const Change& change, const Candidate& candidate);
 
+// Brings a kept revision back where nothing runs, after a reboot.  As nothing judged before there is nothing to switch: its
+// devices get their programs one after another, and one that cannot is a warning.  revision.number is the kept one's, which
+// is written anew where the image differs from what it says.  Killed on the way: the next command goes on, or nothing runs.
+Result<Applied> bring_back(const Instance& instance, const Change& change, const Candidate& candidate);
+
 // Records a revision whose image equals what runs: only the file changed.
 Result<> record_only(const Instance& instance, const Change& change);
 

@@ -21,7 +21,8 @@ void each_ban(const LiveLimits& live, const ps_limit& limit, const std::function
 // The ban on the address; nothing where there is none.
 std::optional<LiveBan> find_ban(const LiveLimits& live, const ps_limit& limit, const Address& address);
 
-// Bans the address, from now until `until` (ticks); a ban that runs gets this end.  False: there is no place.
+// Bans the address, from now until `until` (ticks, and in the bits PS_BAN_COUNT how often it was banned before, or 0); a ban that
+// runs gets this end.  False: there is no place.
 bool put_ban(const LiveLimits& live, const ps_limit& limit, const Address& address, uint64_t now, uint64_t until);
 
 // Ends the ban and forgets it.  False: there is none.

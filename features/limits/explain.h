@@ -10,7 +10,7 @@
 namespace penstock {
 
 struct NamedLimit {
-  std::string rule;        // POLICY/RULE
+  std::string rule;        // POLICY/RULE, or what else has it
   Limit limit;
 };
 

@@ -18,26 +18,30 @@ TupleMask mask_of(const ClassifierKey& key) {
 // What both masks look at.
 TupleMask meet(const TupleMask& a, const TupleMask& b) {
   return {{std::min(a.length[0], b.length[0]), std::min(a.length[1], b.length[1])},
-          {a.port[0] && b.port[0], a.port[1] && b.port[1]},
-          a.proto && b.proto};
+          {(a.port[0] & b.port[0]) != 0, (a.port[1] & b.port[1]) != 0},
+          (a.proto & b.proto) != 0};
 }
 
-// How much less a mask tells after it was coarsened: in bits, ports and protocol at what they commonly tell.
+// How much less a mask tells after it was coarsened to `to`, which it implies: in bits, ports and protocol at what they commonly tell.
 uint32_t loss(const TupleMask& from, const TupleMask& to) {
   uint32_t bits = 0;
   for (int side = 0; side < 2; ++side) {
     bits += from.length[side] - to.length[side];
-    if (from.port[side] && !to.port[side]) bits += 8;
+    bits += 8u * (from.port[side] - to.port[side]);
   }
-  return bits + (from.proto && !to.proto ? 2 : 0);
+  return bits + 2u * (from.proto - to.proto);
 }
 
 // A group while it is being merged: how many of its entries have each hash.
 struct Group {
-  TupleMask mask;
   std::vector<uint32_t> entries;
   std::unordered_map<uint64_t, uint32_t> keys;
-  bool gone = false;
+};
+
+// What is asked of every group again and again, and therefore kept side by side.
+struct Head {
+  TupleMask mask;
+  size_t entries = 0;  // 0: the group is gone
 };
 
 class Merger {
@@ -47,56 +51,61 @@ class Merger {
   // The label holds apart what could be merged without loss of hashing: entries of different ranges of ports.
   void add(uint32_t entry, const TupleMask& mask, uint64_t label) {
     const auto [at, fresh] = index_.try_emplace({mask, label}, groups_.size());
-    if (fresh) groups_.push_back({mask, {}, {}, false});
+    if (fresh) {
+      heads_.push_back({mask});
+      groups_.emplace_back();
+    }
+    ++heads_[at->second].entries;
     groups_[at->second].entries.push_back(entry);
   }
 
   // Merges the smallest group into the one where it does least harm, until `limit` remain.
   void merge(size_t limit) {
     if (groups_.size() <= limit) return;
-    for (Group& g : groups_) rehash(g);
+    for (size_t i = 0; i < groups_.size(); ++i) rehash(i);
     using Place = std::pair<size_t, size_t>;  // entries, index
     std::priority_queue<Place, std::vector<Place>, std::greater<>> smallest;
-    for (size_t i = 0; i < groups_.size(); ++i) smallest.emplace(groups_[i].entries.size(), i);
+    for (size_t i = 0; i < groups_.size(); ++i) smallest.emplace(heads_[i].entries, i);
     for (size_t left = groups_.size(); left > limit;) {
       const auto [size, index] = smallest.top();
       smallest.pop();
-      if (groups_[index].gone || groups_[index].entries.size() != size) continue;
+      if (heads_[index].entries != size) continue;
       const size_t into = best_partner(index);
-      join(groups_[index], groups_[into]);
-      smallest.emplace(groups_[into].entries.size(), into);
+      join(index, into);
+      smallest.emplace(heads_[into].entries, into);
       --left;
     }
   }
 
   std::vector<TupleGroup> take() {
     std::vector<TupleGroup> out;
-    for (Group& g : groups_) {
-      if (g.gone) continue;
-      std::ranges::sort(g.entries);
-      out.push_back({g.mask, std::move(g.entries)});
+    for (size_t i = 0; i < groups_.size(); ++i) {
+      if (heads_[i].entries == 0) continue;
+      std::ranges::sort(groups_[i].entries);
+      out.push_back({heads_[i].mask, std::move(groups_[i].entries)});
     }
     return out;
   }
 
  private:
-  void rehash(Group& g) {
-    const ps_class_tuple masks = g.mask.masks();
+  void rehash(size_t index) {
+    Group& g = groups_[index];
+    const ps_class_tuple masks = heads_[index].mask.masks();
     g.keys.clear();
     for (const uint32_t entry : g.entries) ++g.keys[tuple_hash(masks, keys_[entry])];
   }
 
   // The exact harm, entries that would share a chain, is counted for the few partners that lose least.
   size_t best_partner(size_t index) {
-    const Group& small = groups_[index];
+    const Head small = heads_[index];
     constexpr size_t tried = 12;
     std::array<std::pair<uint64_t, size_t>, tried + 1> best;
     size_t known = 0;
-    for (size_t i = 0; i < groups_.size(); ++i) {
-      const Group& other = groups_[i];
-      if (i == index || other.gone) continue;
+    for (size_t i = 0; i < heads_.size(); ++i) {
+      const Head& other = heads_[i];
+      if (i == index || other.entries == 0) continue;
       const TupleMask mask = meet(small.mask, other.mask);
-      const uint64_t cost = loss(small.mask, mask) * small.entries.size() + loss(other.mask, mask) * other.entries.size();
+      const uint64_t cost = loss(small.mask, mask) * small.entries + loss(other.mask, mask) * other.entries;
       if (known == tried && cost >= best[known - 1].first) continue;
       size_t at = known < tried ? known++ : tried - 1;
       for (; at > 0 && best[at - 1].first > cost; --at) best[at] = best[at - 1];
@@ -105,7 +114,7 @@ class Merger {
     size_t choice = best[0].second;
     uint64_t least = ~0ull;
     for (size_t k = 0; k < known; ++k) {
-      const uint64_t harm = collisions(small, groups_[best[k].second]) * 16 + best[k].first;
+      const uint64_t harm = collisions(index, best[k].second) * 16 + best[k].first;
       if (harm < least) {
         least = harm;
         choice = best[k].second;
@@ -114,12 +123,13 @@ class Merger {
     return choice;
   }
 
-  uint64_t collisions(const Group& a, const Group& b) const {
-    const TupleMask mask = meet(a.mask, b.mask);
+  uint64_t collisions(size_t index, size_t into) const {
+    const Group &a = groups_[index], &b = groups_[into];
+    const TupleMask mask = meet(heads_[index].mask, heads_[into].mask);
     const ps_class_tuple masks = mask.masks();
     uint64_t sum = 0;
     std::unordered_map<uint64_t, uint32_t> fresh;
-    const bool rekeyed = mask != b.mask;
+    const bool rekeyed = mask != heads_[into].mask;
     if (rekeyed)
       for (const uint32_t entry : b.entries) sum += fresh[tuple_hash(masks, keys_[entry])]++;
     for (const uint32_t entry : a.entries) {
@@ -131,22 +141,26 @@ class Merger {
     return sum;
   }
 
-  void join(Group& from, Group& into) {
-    const TupleMask mask = meet(from.mask, into.mask);
+  void join(size_t index, size_t into_index) {
+    Group &from = groups_[index], &into = groups_[into_index];
+    Head& head = heads_[into_index];
+    const TupleMask mask = meet(heads_[index].mask, head.mask);
     into.entries.insert(into.entries.end(), from.entries.begin(), from.entries.end());
-    if (mask != into.mask) {
-      into.mask = mask;
-      rehash(into);
+    head.entries = into.entries.size();
+    if (mask != head.mask) {
+      head.mask = mask;
+      rehash(into_index);
     } else {
       const ps_class_tuple masks = mask.masks();
       for (const uint32_t entry : from.entries) ++into.keys[tuple_hash(masks, keys_[entry])];
     }
     from = Group{};
-    from.gone = true;
+    heads_[index].entries = 0;
   }
 
   std::span<const ClassifierKey> keys_;
   std::vector<Group> groups_;
+  std::vector<Head> heads_;   // of the groups
   std::map<std::pair<TupleMask, uint64_t>, size_t> index_;
 };
 

@@ -131,6 +131,7 @@ ps_service service_of(const Service& service, const std::vector<std::string>& in
   ps_service out{};
   for (size_t i = 0; i < interfaces.size() && i < 64; ++i)
     if (service.on.empty() || std::ranges::find(service.on, interfaces[i]) != service.on.end()) out.on |= 1ull << i;
+  out.mss = service.mss;
   if (service.affinity == Affinity::client) out.flags |= PS_SERVICE_CLIENT;
   if (service.scheduler == Scheduler::round_robin) out.flags |= PS_SERVICE_ROUND_ROBIN;
   if (service.scheduler == Scheduler::random) out.flags |= PS_SERVICE_RANDOM;
@@ -232,6 +233,7 @@ ServiceTables compile_services(const std::vector<Service>& services, const Flows
     for (const std::string& set : service.from.sets) sources.push_back(sets.named(set));
     entry.sources = static_cast<uint32_t>(sources.size()) - entry.first_source;
     if (entry.sources) out.constants.sources = 1;
+    if (entry.mss) out.constants.mss = 1;
   }
   std::vector<ps_frontend> entries;
   std::vector<ps_service_range> ranges;

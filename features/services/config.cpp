@@ -221,6 +221,7 @@ Keys<Service> keys(const std::vector<Extension>& of_service, const std::vector<E
       .located(&Service::table_size_at)
       .optional("affinity", one_of<Affinity>({{Affinity::flow, {"flow", "each connection by itself"}}, {Affinity::client, {"client", "all connections of a client's address go to one backend"}}}),
                 &Service::affinity, "flow", {"What stays together.", "client"})
+      .optional("mss", number_type(88, 65495), &Service::mss, {"The most that a client's SYN may announce as its segment size: what is more is clamped (default: it stays).", "1360"})
       .required("backends", backends_type(of_backend), &Service::backends, {"Who serves.", "{ b1: { address: 10.0.1.11, weight: 10 }, b2: { address: 10.0.1.12 } }"})
       .extend(of_service, &Service::extensions)
       .check(check_service);
@@ -256,7 +257,7 @@ std::string backend_text(const Backend& b) {
 }
 
 std::string service_text(const Service& s) {
-  std::string out = fmt::format("{} {} {} {} {} {} {}", static_cast<int>(s.mode), static_cast<int>(s.encap), s.outer_source ? s.outer_source->text() : "own", s.gue_port, static_cast<int>(s.scheduler), s.table_size, static_cast<int>(s.affinity));
+  std::string out = fmt::format("{} {} {} {} {} {} {} {}", s.mss, static_cast<int>(s.mode), static_cast<int>(s.encap), s.outer_source ? s.outer_source->text() : "own", s.gue_port, static_cast<int>(s.scheduler), s.table_size, static_cast<int>(s.affinity));
   for (const Frontend& f : s.frontends) out += " " + f.text();
   for (const std::string& i : s.on) out += " on " + i;
   for (const Prefix& p : s.from.prefixes) out += " from " + p.text();

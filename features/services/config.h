@@ -62,6 +62,7 @@ struct Service {
   uint32_t table_size = 0;          // of the ring; 0: chosen by the number of backends
   Location table_size_at;
   Affinity affinity = Affinity::flow;
+  uint32_t mss = 0;                 // the most that a SYN may announce, bytes; 0: as it is
   std::vector<Backend> backends;
   Extensions extensions;
 };

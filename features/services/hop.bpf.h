@@ -74,6 +74,7 @@ static __always_inline void hop_ask(struct xdp_md *ctx, const struct ps_address 
   switch (found) {
   case BPF_FIB_LKUP_RET_SUCCESS:
     hop->how = PS_HOP_REDIRECT;
+    hop->seen = now;
     hop->ifindex = fib.ifindex;
     hop->mtu = fib.mtu_result;
     __builtin_memcpy(hop->mac, fib.dmac, 6);
@@ -83,7 +84,7 @@ static __always_inline void hop_ask(struct xdp_md *ctx, const struct ps_address 
   case BPF_FIB_LKUP_RET_NO_NEIGH:
     // Whom the kernel is asking for right now most likely is where it was; else the host itself asks, and sends.
     hop->until = now + PS_HOP_LIFE_UNKNOWN;
-    if (hop->how != PS_HOP_REDIRECT)
+    if (hop->how != PS_HOP_REDIRECT || now - hop->seen > PS_HOP_TRUST)
       hop->how = PS_HOP_STACK;
     break;
   case BPF_FIB_LKUP_RET_BLACKHOLE:

@@ -2,6 +2,7 @@
 // service passes untouched.
 #pragma once
 #include "features/services/forward.bpf.h"
+#include "features/services/mss.bpf.h"
 
 int set_contains(__u32 set, __u32 side);
 
@@ -103,6 +104,8 @@ __noinline int service_balance(struct xdp_md *ctx, __u32 service)
     return service_exit(p, s, PS_EXIT_NO_BACKEND, PS_DROP);
   if (p->outer.flags & PS_FIRST_FRAGMENT)
     service_fragment_remember(backend);
+  if (service_const.mss && s->mss && p->outer.protocol == IPPROTO_TCP && p->outer.tcp_flags & TCP_SYN)
+    service_clamp(ctx, s->mss);
   return service_forward(ctx, service, backend);
 }
 

@@ -1,12 +1,15 @@
 #include "features/services/state.h"
 
 #include <bpf/bpf.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/random.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <set>
+#include <string_view>
 
 #include "core/kernel/bpf.h"
 
@@ -94,12 +97,31 @@ Result<> take_over_states(const Instance& instance, uint64_t from, const Loaded&
 
 }  // namespace
 
+const char* state_name(uint8_t state) { return state == PS_BACKEND_UP ? "up" : state == PS_BACKEND_DRAINING ? "draining" : "down"; }
+
 Result<std::map<uint32_t, ps_service_state>> read_states(const Instance& instance, uint64_t from) {
   std::map<uint32_t, ps_service_state> out;
   TRY_ASSIGN(const Table states, open_table(instance, from, "service_states"));
   for (uint32_t id = 0; id < states.count; ++id)
     if (const ps_service_state s = states.as<ps_service_state>()[id]; s.health || s.admin || s.weight) out[id] = s;
   return out;
+}
+
+Result<std::vector<ps_service_state>> states_of(const Instance& instance, uint64_t generation, std::span<const uint32_t> ids) {
+  TRY_ASSIGN(const Table states, open_table(instance, generation, "service_states"));
+  std::vector<ps_service_state> out;
+  for (const uint32_t id : ids) out.push_back(id < states.count ? states.as<ps_service_state>()[id] : ps_service_state{});
+  return out;
+}
+
+Result<Fd> lock_states(const Instance& instance) {
+  TRY(make_directories(instance.run, 0755));
+  const std::string path = instance.run + "/states.lock";
+  Fd file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (!file) return fail_errno("cannot open " + path, errno);
+  while (flock(file.get(), LOCK_EX) < 0)
+    if (errno != EINTR) return fail_errno("cannot lock " + path, errno);
+  return file;
 }
 
 Result<> take_over_services(const Instance& instance, uint64_t from, const Loaded& loaded, const std::vector<uint32_t>& reused) {
@@ -147,18 +169,22 @@ Result<> write_states(const Instance& instance, uint64_t generation, const std::
   TRY_ASSIGN(const Table ring, open_table(instance, generation, "service_ring"));
   for (const auto& [id, state] : changed)
     if (id < states.count) states.as<ps_service_state>()[id] = state;
-  std::map<uint32_t, ps_service_state> now;
-  for (uint32_t id = 0; id < states.count; ++id) now[id] = states.as<ps_service_state>()[id];
+  std::map<std::pair<std::string_view, std::string_view>, uint32_t> numbers;
+  std::set<std::string_view> concerned;
+  for (const BackendImage& b : backends) {
+    numbers[{b.service, b.backend}] = b.id;
+    if (changed.contains(b.id)) concerned.insert(b.service);
+  }
   for (size_t i = 0; i < services.size() && i < table.count; ++i) {
+    if (!concerned.contains(services[i].name)) continue;
     std::vector<uint32_t> ids;
-    bool concerned = false;
+    std::map<uint32_t, ps_service_state> now;
     for (const Backend& b : services[i].backends) {
-      const auto found = std::ranges::find_if(backends, [&](const BackendImage& image) { return image.service == services[i].name && image.backend == b.name; });
-      ids.push_back(found == backends.end() ? 0 : found->id);
-      concerned = concerned || changed.contains(ids.back());
+      const auto found = numbers.find({services[i].name, b.name});
+      ids.push_back(found == numbers.end() ? 0 : found->second);
+      if (ids.back() && ids.back() < states.count) now[ids.back()] = states.as<ps_service_state>()[ids.back()];
     }
     const ps_service& service = table.as<ps_service>()[i];
-    if (!concerned) continue;
     const std::vector<uint32_t> places = ring_of(services[i], ids, now);
     if (places.size() != service.ring_size || uint64_t{service.ring} + service.ring_size > uint64_t{ring.count} * 16) return fail("the running services are not those of the file");
     volatile uint32_t* const at = ring.as<uint32_t>() + service.ring;  // ids lie without holes

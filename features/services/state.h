@@ -1,8 +1,10 @@
 // What services keep in the kernel beyond generations: the connections, and what is known of backends.
 #pragma once
 #include <map>
+#include <span>
 #include <vector>
 
+#include "core/base/fd.h"
 #include "core/base/result.h"
 #include "core/plan/instance.h"
 #include "core/plan/loader.h"
@@ -10,8 +12,17 @@
 
 namespace penstock {
 
+const char* state_name(uint8_t state);  // of enum ps_backend_state: "up", "draining", "down"
+
 // The states of backends that generation `from` knows, by id; those that are up in every way are left out.
 Result<std::map<uint32_t, ps_service_state>> read_states(const Instance& instance, uint64_t from);
+
+// Of each id, as generation `generation` has it.
+Result<std::vector<ps_service_state>> states_of(const Instance& instance, uint64_t generation, std::span<const uint32_t> ids);
+
+// Held by whoever changes states: what is written is made of what was read.  Waits; nobody holds it for longer than it takes
+// to write rings.
+Result<Fd> lock_states(const Instance& instance);
 
 // Brings what generation `from` keeps into the maps of `loaded`, where these are others, and makes a new table's keys.
 // `reused`: ids that belong to another backend now: no connection may name them any more.

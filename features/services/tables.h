@@ -104,8 +104,8 @@ struct ps_service_state {
   __u8 health;                  // enum ps_backend_state: what checks found
   __u8 admin;                   // enum ps_backend_state: what `penstock service` ordered
   __u16 weight;                 // of its configured weight, in 1/1000, while it starts slowly; 0: all of it
-  __u32 pad;
-  __u64 since;                  // wall clock, ms: of the last change
+  __u32 failed;                 // 1: by its checks, also where `health` keeps it in use all the same
+  __u64 since;                  // wall clock, ms: of the last change of `failed`; 0: nothing was checked
 };
 
 // Map `service_flows`, state that generations share.  Line 0 is the head.
@@ -165,6 +165,7 @@ struct ps_service_fragment {
 // Map `service_hops`, by CPU and backend id: the next hop, as the kernel's tables said lately.
 struct ps_hop {
   __u64 until;                  // clock, ns: then they are asked again
+  __u64 seen;                   // clock, ns: when the neighbour was last known
   __u32 ifindex;
   __u16 mtu;                    // bytes; 0: not known
   __u16 tag;                    // VLAN of the frames, with PS_HOP_TAGGED
@@ -176,6 +177,7 @@ struct ps_hop {
 enum ps_hop_how { PS_HOP_NONE, PS_HOP_REDIRECT, PS_HOP_STACK, PS_HOP_NO_ROUTE, PS_HOP_REPLAY };
 #define PS_HOP_LIFE 250000000ull        // ns
 #define PS_HOP_LIFE_UNKNOWN 20000000ull // of "no neighbour"
+#define PS_HOP_TRUST 1000000000ull      // ns, for which a neighbour whom the kernel asks for anew is believed to be where it was
 
 // Map `service_egress`, by ifindex: devices that XDP cannot transmit by under their own number.
 struct ps_egress {

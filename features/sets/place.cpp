@@ -22,7 +22,7 @@ bool says(std::string_view text, const Prefix& prefix) {
 }
 
 Location inline_place(const Set& set, const Prefix& prefix, const std::string& text) {
-  const auto document = parse_document(set.at.file, text);
+  const auto document = parse_document(set.at.file.text(), text);
   if (!document) return set.at;
   const Node* list = entry(entry(entry(&document->root, "sets"), set.name), "prefixes");
   if (!list || list->kind != Node::Kind::list) return set.at;

@@ -14,7 +14,7 @@ ps_wireguard_const compile_wireguard(const WireGuard& guard, const std::string& 
   out.slot_invalid = slots.intern({0, interface, {}, {}, PS_DROP, PS_REASON_NOT_WIREGUARD, guard.at});
   if (guard.handshakes) {
     out.limited = 1;
-    out.limit = limit_of(*guard.handshakes, slots.intern({0, interface, {}, {}, PS_DROP, PS_REASON_RATE_LIMITED, guard.handshakes_at}));
+    out.limit = limit_of(guard, slots.intern({0, interface, {}, {}, PS_DROP, PS_REASON_RATE_LIMITED, guard.handshakes_at}));
   }
   return out;
 }

@@ -18,6 +18,27 @@ class Operation:
         self.before, self.after, self.start = before, after, start or before
 
 
+class Changed:
+    """A node that `start` brings to its first file, with another file on its way."""
+
+    def __init__(self, n, start, file):
+        self.n, self.start, self.file = n, start, file
+
+    def waiting(self):
+        self.start()
+        self.n.apply(self.file, "--confirm", "1h")
+
+    def expired(self):
+        self.waiting()
+        self.n.expire()
+
+    def cut(self, at):
+        def prepare():
+            self.start()
+            self.n.apply(self.file, kill_at=at)
+        return prepare
+
+
 def operations(n):
     g1, g2, narrow = n.kind(1), n.kind(2), n.kind(3, ["v0"])
 
@@ -28,20 +49,6 @@ def operations(n):
         if n.word():
             off()
         n.apply(g1)
-
-    def waiting():
-        first()
-        n.apply(g2, "--confirm", "1h")
-
-    def expired():
-        waiting()
-        n.expire()
-
-    def cut(at):
-        def prepare():
-            first()
-            n.apply(g2, kill_at=at)
-        return prepare
 
     def both():
         if n.word():
@@ -57,6 +64,7 @@ def operations(n):
         n.penstock("off")
         n.apply(g2, "--confirm", "1h")
 
+    to = Changed(n, first, g2)
     none, j1, j2, j3 = n.judged_by(0), n.judged_by(1), n.judged_by(2), n.judged_by(3, ["v0"])
     return [
         Operation("first apply", n, off, ("apply", *node.NOW, g1), none, j1),
@@ -65,17 +73,17 @@ def operations(n):
         Operation("apply to more devices", n, one_device, ("apply", *node.NOW, g1), j3, j1),
         Operation("apply --confirm", n, first, ("apply", *node.WAIT, g2), j1, j2),
         Operation("first apply --confirm", n, off, ("apply", *node.WAIT, g2), none, j2),
-        Operation("confirm", n, waiting, ("confirm",), j2, j2, None),
-        Operation("rollback of what waits", n, waiting, ("rollback",), j1, j1, None, start=j2),
+        Operation("confirm", n, to.waiting, ("confirm",), j2, j2, None),
+        Operation("rollback of what waits", n, to.waiting, ("rollback",), j1, j1, None, start=j2),
         Operation("rollback of a first apply", n, off_waiting, ("rollback",), none, none, None, start=j2),
         Operation("rollback", n, both, ("rollback", *node.NOW), j1, j2),
-        Operation("revert after the deadline", n, expired, ("confirm",), j1, j1, None, code=3),
-        Operation("apply after the deadline", n, expired, ("apply", *node.NOW, n.kind(4)), j1, n.judged_by(4)),
-        Operation("recovery before the switch", n, cut("gated"), ("confirm",), j1, j1, None, code=1),
-        Operation("recovery with half the gates", n, cut("attached v0:2"), ("confirm",), j1, j1, None, code=1),
-        Operation("recovery after the switch", n, cut("switched"), ("confirm",), j2, j2, None, code=1),
+        Operation("revert after the deadline", n, to.expired, ("confirm",), j1, j1, None, code=3),
+        Operation("apply after the deadline", n, to.expired, ("apply", *node.NOW, n.kind(4)), j1, n.judged_by(4)),
+        Operation("recovery before the switch", n, to.cut("gated"), ("confirm",), j1, j1, None, code=1),
+        Operation("recovery with half the gates", n, to.cut("attached v0:2"), ("confirm",), j1, j1, None, code=1),
+        Operation("recovery after the switch", n, to.cut("switched"), ("confirm",), j2, j2, None, code=1),
         Operation("off", n, first, ("off",), j1, none, None, loose=True),
-        Operation("off while waiting", n, waiting, ("off",), j2, none, None, loose=True),
+        Operation("off while waiting", n, to.waiting, ("off",), j2, none, None, loose=True),
     ]
 
 
@@ -90,35 +98,22 @@ def edits(n):
             n.apply(g)
         check("a spare is kept", os.path.isdir(n.bpf + "/spare"), os.listdir(n.bpf))
 
-    def waiting():
-        ready()
-        n.apply(g2, "--confirm", "1h")
-
-    def expired():
-        waiting()
-        n.expire()
-
-    def cut(at):
-        def prepare():
-            ready()
-            n.apply(g2, kill_at=at)
-        return prepare
-
     def fresh():
         n.penstock("off")
         n.apply(g1)
 
+    to = Changed(n, ready, g2)
     j1, j2 = n.judged_by(1), n.judged_by(2)
     return [
         Operation("first edit", n, fresh, ("apply", *node.NOW, g2), j1, j2),
         Operation("edit", n, ready, ("apply", *node.NOW, g2), j1, j2),
         Operation("rollback of an edit", n, ready, ("rollback", *node.NOW), j1, j2),
         Operation("edit --confirm", n, ready, ("apply", *node.WAIT, g2), j1, j2),
-        Operation("confirm of an edit", n, waiting, ("confirm",), j2, j2, None),
-        Operation("rollback of an edit that waits", n, waiting, ("rollback",), j1, j1, None, start=j2),
-        Operation("edit after the deadline", n, expired, ("confirm",), j1, j1, None, code=3),
-        Operation("recovery before the link is switched", n, cut("word-pinned"), ("confirm",), j1, j1, None, code=1),
-        Operation("recovery after the link is switched", n, cut("switched"), ("confirm",), j2, j2, None, code=1),
+        Operation("confirm of an edit", n, to.waiting, ("confirm",), j2, j2, None),
+        Operation("rollback of an edit that waits", n, to.waiting, ("rollback",), j1, j1, None, start=j2),
+        Operation("edit after the deadline", n, to.expired, ("confirm",), j1, j1, None, code=3),
+        Operation("recovery before the link is switched", n, to.cut("word-pinned"), ("confirm",), j1, j1, None, code=1),
+        Operation("recovery after the link is switched", n, to.cut("switched"), ("confirm",), j2, j2, None, code=1),
     ]
 
 

@@ -6,6 +6,7 @@
 #include "features/wireguard/config.h"
 #include "tests/model/answer.h"
 #include "tests/model/packet.h"
+#include "tests/model/receive.h"
 
 namespace penstock::model {
 namespace {
@@ -236,6 +237,16 @@ Exit judge(const Policy& policy, const Config& config, const Interface& interfac
   return exit;
 }
 
+void strip(const Config& config, const Interface& interface, std::span<const uint8_t> frame, const Packet& packet, const World& world, Outcome& out) {
+  const ReceiveFrom& from = config.receive->from;
+  const AddressMatch sources{from.any, false, from.prefixes, from.sets};
+  auto received = receive(*config.receive, frame, packet, matches(sources, config, packet.source), world.ethernet, world.linear);
+  if (!received) return;
+  if (received->reason == "decap-ecn" || (received->reason == "decap-malformed" && interface.malformed == Malformed::drop)) out.verdict = "drop";
+  out.exits.push_back({out.verdict, received->reason, "", ""});
+  out.answer = std::move(received->frame);
+}
+
 }  // namespace
 
 void PrintTo(const Outcome& outcome, std::ostream* out) {
@@ -268,6 +279,7 @@ Outcome judge(const Config& config, const Interface& interface, std::span<const 
     }
   }
   if (out.exits.empty()) out.exits.push_back({"pass", "no-policy", "", ""});
+  if (config.receive && config.receive->stands_on(interface.name)) strip(config, interface, frame, read.packet, world, out);
   return out;
 }
 

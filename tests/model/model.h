@@ -25,7 +25,7 @@ struct Exit {
 struct Outcome {
   std::string verdict;
   std::vector<Exit> exits;
-  std::vector<uint8_t> answer{};    // with "tx": the frame that leaves
+  std::vector<uint8_t> answer{};    // with "tx" the frame that leaves, else the one that goes on where it was stripped
   bool operator==(const Outcome&) const = default;
 };
 
@@ -49,6 +49,7 @@ struct World {
   uint64_t now = 0;                 // ns
   Memory* memory = nullptr;         // nullptr: nothing is remembered, every answer may go out
   size_t length = 0;                // what counts as the frame's length; 0: all of it
+  size_t linear = 0;                // bytes in the frame's first piece; 0: it has no other
 };
 
 Outcome judge(const Config& config, const Interface& interface, std::span<const uint8_t> frame, const World& world = {});

@@ -186,7 +186,7 @@ class Risks : public testing::Test {
   }
   std::vector<std::string> names(const std::string& policy) {
     const Compiled c = compiled(policy);
-    const auto risks = find_risks(c.config, c.image, attachments);
+    const auto risks = find_risks(c.config, look_at_host(), c.image, attachments);
     if (risks)
       for (const Diagnostic& w : risks->warnings) ADD_FAILURE() << w.message;
     EXPECT_TRUE(risks) << risks.error().message();
@@ -225,7 +225,7 @@ TEST_F(Risks, RepliesAreJudgedWithoutAnyResolver) {
   ASSERT_EQ(std::system("ip addr del 10.9.0.1/24 dev psrisk0"), 0);
   // Without an address nothing is answered; what can no longer be judged is said.
   const Compiled c = compiled(head);
-  const auto bare = find_risks(c.config, c.image, attachments);
+  const auto bare = find_risks(c.config, look_at_host(), c.image, attachments);
   ASSERT_TRUE(bare);
   for (const Risk& r : bare->found) EXPECT_NE(r.name, "lose-replies");
   ASSERT_EQ(bare->warnings.size(), 1u);

@@ -190,7 +190,7 @@ TEST(SynProxyWithoutCookies, IsALimit) {
 
 // Replay follows a packet to the tc ingress: a flood, a client's SYN and the cookie that it brings back, behind a tag too.
 TEST(SynProxyReplay, TakesCookiesOnTheCapturesClock) {
-  if (!kernel_takes_cookies()) GTEST_SKIP() << "this kernel takes no cookies";
+  if (!kernel_takes_cookies()) GTEST_SKIP() << "this kernel takes no cookies: it has no bpf_sk_assign_tcp_reqsk (since 6.9)";
   const auto image = compile(config_with("1/s"));
   ASSERT_TRUE(image);
   auto replay = Replay::open(*image, World::replay);

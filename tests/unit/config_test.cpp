@@ -46,7 +46,7 @@ std::vector<Expected> expectations(const std::filesystem::path& path) {
 
 std::string place(const Location& at, const std::string& file) {
   const std::string where = fmt::format("{}:{}", at.line, at.column);
-  return at.file == file ? where : std::filesystem::path(at.file).filename().string() + ":" + where;
+  return at.file == file ? where : std::filesystem::path(at.file.text()).filename().string() + ":" + where;
 }
 
 class ConfigFile : public testing::TestWithParam<std::filesystem::path> {};

@@ -70,16 +70,23 @@ TEST(Docs, EveryExampleIsAccepted) {
       {"interface", {"{ version: 1, interfaces: { wan: {", "} } }"}},
       {"guard", {"{ version: 1, interfaces: { wan: { match: eth0, wireguard: {", "} } } }"}},
       {"SYN proxy", {"{ version: 1, interfaces: { wan: { match: eth0, syn-proxy: {", "} } } }"}},
+      {"receive", {"{ version: 1, interfaces: { wan: { match: eth0 } }, receive: {", "} }"}},
       {"set", {"{ version: 1, sets: { s: {", "} } }"}},
       {"policy", {"{ version: 1, interfaces: { wan: { match: eth0 } }, policies: { edge: {", "} } }"}},
       {"rule", {"{ version: 1, interfaces: { wan: { match: eth0 } }, policies: { edge: { attach: wan.ingress, rules: [ {", "} ] } } }"}},
       {"limit", {"{ version: 1, interfaces: { wan: { match: eth0 } }, policies: { edge: { attach: wan.ingress, rules: [ { name: a, action: drop, limit: {", "} } ] } } }"}},
+      {"service", {"{ version: 1, interfaces: { wan: { match: eth0 } }, sets: { office: { prefixes: [10.0.0.0/8] } }, services: { s: {", "} } }"}},
+      {"backend", {"{ version: 1, interfaces: { wan: { match: eth0 } }, services: { s: { frontend: 198.51.100.10:443/tcp, backends: { b1: {", "} } } } }"}},
+      {"flow table", {"{ version: 1, interfaces: { wan: { match: eth0 } }, flows: {", "} }"}},
+      {"health", {"{ version: 1, interfaces: { wan: { match: eth0 } }, services: { s: { frontend: 198.51.100.10:443/tcp, backends: { b1: { address: 10.0.1.11 } }, health: {", "} } } }"}},
+      {"tcp check", {"{ version: 1, interfaces: { wan: { match: eth0 } }, services: { s: { frontend: 198.51.100.10:443/tcp, backends: { b1: { address: 10.0.1.11 } }, health: { tcp: {", "} } } } }"}},
+      {"http check", {"{ version: 1, interfaces: { wan: { match: eth0 } }, services: { s: { frontend: 198.51.100.10:443/tcp, backends: { b1: { address: 10.0.1.11 } }, health: { http: {", "} } } } }"}},
+      {"https check", {"{ version: 1, interfaces: { wan: { match: eth0 } }, services: { s: { frontend: 198.51.100.10:443/tcp, backends: { b1: { address: 10.0.1.11 } }, health: { https: {", "} } } } }"}},
+      {"udp check", {"{ version: 1, interfaces: { wan: { match: eth0 } }, services: { s: { frontend: 198.51.100.10:443/tcp, backends: { b1: { address: 10.0.1.11 } }, health: { udp: {", "} } } } }"}},
+      {"exec check", {"{ version: 1, interfaces: { wan: { match: eth0 } }, services: { s: { frontend: 198.51.100.10:443/tcp, backends: { b1: { address: 10.0.1.11 } }, health: { exec: {", "} } } } }"}},
       {"ban",
        {"{ version: 1, interfaces: { wan: { match: eth0 } }, policies: { edge: { attach: wan.ingress, rules: [ { name: a, action: drop, limit: { rate: 1/s, ban: {",
         "} } } ] } } }"}},
-      {"service", {"{ version: 1, interfaces: { wan: { match: eth0 } }, sets: { office: { prefixes: [] } }, services: { web: {", "} } }"}},
-      {"backend", {"{ version: 1, interfaces: { wan: { match: eth0 } }, services: { web: { frontend: 198.51.100.10:443/tcp, backends: { b1: {", "} } } } }"}},
-      {"flow table", {"{ version: 1, interfaces: { wan: { match: eth0 } }, flows: {", "} }"}},
       {"test",
        {"{ version: 1, interfaces: { wan: { match: eth0 } }, policies: { edge: { attach: wan.ingress, rules: [ { name: web, action: drop } ] } }, "
         "tests: [ {", "} ] }"}}};
@@ -99,6 +106,26 @@ TEST(Docs, EveryExampleIsAccepted) {
       EXPECT_TRUE(config) << text + after << "\n" << (config ? "" : config.error().message());
     }
   });
+}
+
+// The package's /etc/penstock/node.yaml: as it is it says nothing, uncommented it is a file that holds.
+TEST(Docs, SampleUncommentedIsAFile) {
+  const std::string sample = generate_sample();
+  const auto nothing = load_config_text("node.yaml", sample);
+  ASSERT_FALSE(nothing);
+  EXPECT_EQ(nothing.error().message(), "the file is empty: every line is blank or a comment");
+  std::string text;
+  size_t keys = 0;
+  std::istringstream lines(sample);
+  for (std::string line; std::getline(lines, line);) {
+    ASSERT_TRUE(line.empty() || line[0] == '#') << line;
+    const bool key = line.size() > 1 && line[1] != ' ';
+    keys += key;
+    text += (key ? line.substr(1) : line) + "\n";
+  }
+  EXPECT_EQ(keys, config_keys().table()->keys.size());
+  const auto config = load_config_text("node.yaml", text);
+  ASSERT_TRUE(config) << text << config.error().message();
 }
 
 }  // namespace

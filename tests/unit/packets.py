@@ -48,6 +48,15 @@ CASES = [
     ("icmpv6 2001:db8::1 > 2001:db8::2 unreachable quoting tcp [2001:db8::2]:1 > [2001:db8::3]:2 syn",
      ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2", hlim=64) / ICMPv6DestUnreach() / Raw(bytes(
          IPv6(src="2001:db8::2", dst="2001:db8::3", hlim=64) / tcp(1, 2, "S")))),
+    ("ip ipip 10.0.0.5 > 10.0.1.11 ecn 1 carrying tcp 192.0.2.7:4000 > 198.51.100.10:443 syn",
+     ETHER / IP(src="10.0.0.5", dst="10.0.1.11", id=0, tos=1, proto=4) / Raw(bytes(
+         IP(src="192.0.2.7", dst="198.51.100.10", id=0) / tcp(4000, 443, "S")))),
+    ("ip ipv6 10.0.0.5 > 10.0.1.11 carrying tcp [2001:db8::7]:4000 > [2001:db8:f::10]:443 ack",
+     ETHER / IP(src="10.0.0.5", dst="10.0.1.11", id=0, proto=41) / Raw(bytes(
+         IPv6(src="2001:db8::7", dst="2001:db8:f::10", hlim=64) / tcp(4000, 443, "A")))),
+    ("udp 10.0.0.5:40000 > 10.0.1.11:6080 carrying udp 192.0.2.7:4000 > 198.51.100.10:53 length 5",
+     ETHER / IP(src="10.0.0.5", dst="10.0.1.11", id=0) / UDP(sport=40000, dport=6080) / Raw(bytes(
+         IP(src="192.0.2.7", dst="198.51.100.10", id=0) / UDP(sport=4000, dport=53) / Raw(bytes(5))))),
     ("arp request 192.0.2.1 > 192.0.2.2",
      Ether(src=ONE, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=ONE, psrc="192.0.2.1", hwdst="00:00:00:00:00:00", pdst="192.0.2.2")),
     ("arp reply 192.0.2.1 > 192.0.2.2",

@@ -57,8 +57,8 @@ TEST(Reader, KeepsPlacesInCodePoints) {
 }
 
 TEST(Reader, RefusesWhatIsNoText) {
-  EXPECT_EQ(refusal(parse_document("f", "")), "f the file is empty");
-  EXPECT_EQ(refusal(parse_document("f", "# only a comment\n")), "f the file is empty");
+  EXPECT_EQ(refusal(parse_document("f", "")), "f the file is empty: every line is blank or a comment");
+  EXPECT_EQ(refusal(parse_document("f", "# only a comment\n")), "f the file is empty: every line is blank or a comment");
   EXPECT_EQ(refusal(parse_document("f", std::string("a: 1\nb\0c", 8))), "f:2 is a binary file");
   EXPECT_EQ(refusal(parse_document("f", "a: 1\n\nb: \xff\n")), "f:3 is not UTF-8 from here on");
   EXPECT_EQ(refusal(parse_document("f", "\xed\xa0\x80")), "f:1 is not UTF-8 from here on");  // a surrogate
