@@ -88,7 +88,7 @@ std::map<std::string, Part> parts_of(const Config& config) {
     parts["service " + s.name] = {digest(service_text(s) + health_text_of(s)), s.at, frontends};
     for (const Backend& b : s.backends) parts[fmt::format("backend {}/{}", s.name, b.name)] = {digest(backend_text(b)), b.at, backend_text(b)};
   }
-  if (!config.services.empty()) parts["flows"] = {digest(fmt::format("{} {} {}", config.flows.entries, config.flows.tcp_idle, config.flows.udp_idle)), {}, count_text(config.flows.entries) + " entries"};
+  if (!config.services.empty()) parts["flows"] = {digest(fmt::format("{} {} {} {}-{}", config.flows.entries, config.flows.tcp_idle, config.flows.udp_idle, config.flows.source_ports.first, config.flows.source_ports.last)), {}, count_text(config.flows.entries) + " entries"};
   return parts;
 }
 
@@ -184,6 +184,7 @@ Result<Image> compile(const Config& config, const Known& known) {
       image.sizes["answer_rate"] = PS_ANSWER_LANES;
     }
     if (services.constants.on) hook.constants["service_const"] = bytes_of(services.constants);
+    if (services.nat.on) hook.constants["nat_const"] = bytes_of(services.nat);
     if (const auto* proxy = interface.extensions.get<SynProxy>()) {
       const auto mtu = known.mtu.find(interface.name);
       compile_syn_proxy(*proxy, known.tcp, mtu == known.mtu.end() ? 1500 : mtu->second, slots, hook);

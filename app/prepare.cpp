@@ -318,6 +318,7 @@ Result<Candidate> load_candidate(const Instance& instance, Prepared& prepared) {
   const auto with_state = [&](Candidate candidate) -> Result<Candidate> {
     TRY(take_over_limits(instance, image, prepared.running.state.generation, candidate.programs));
     TRY(start_syn_proxy(candidate.programs.map("syn_proxy")));
+    TRY(fill_egress(candidate.programs));
     TRY(take_over_services(instance, prepared.running.state.generation, candidate.programs, prepared.reused_backends));
     return candidate;
   };

@@ -115,10 +115,13 @@ class Finder {
     TRY_ASSIGN(auto frame, packet_from_text(packet));
     if (!way.device.ethernet) frame.erase(frame.begin(), frame.begin() + ethernet_header);  // the hook is a raw one
     TRY_ASSIGN(const Judged judged, target_.run(way.hook, frame, false, 0));
-    if (judged.verdict == PS_PASS || judged.verdict == PS_TX || judged.verdict == PS_REDIRECT) return std::optional<Risk>();
+    // A reset is an answer, too, and what goes to a backend does not come to this host; a SYN cookie lets the connection come about.
+    const bool cookie = judged.verdict == PS_TX && judged.decided && judged.decided->reason == PS_REASON_SYN_COOKIE;
+    if (judged.verdict == PS_PASS || cookie) return std::optional<Risk>();
     Risk found{risk, fmt::format("{} on {}", what, way.device.name), verdict_name(judged.verdict), {}};
     if (const Slot* slot = judged.decided) {
-      found.by = slot->policy.empty() ? reason_name(slot->reason)
+      found.by = !slot->service.empty() ? fmt::format("service {}", slot->service)
+                 : slot->policy.empty() ? reason_name(slot->reason)
                  : slot->rule.empty() ? fmt::format("the default of policy {}", slot->policy)
                                       : fmt::format("rule {}/{}", slot->policy, slot->rule);
       found.at = slot->at;

@@ -4,14 +4,18 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
+#include "app/health.h"
+#include "core/kernel/bpf.h"
 #include "core/kernel/links.h"
 #include "core/kernel/neighbor.h"
 #include "core/kernel/sysctl.h"
+#include "core/kernel/vlans.h"
+#include "core/kernel/xdp_features.h"
 #include "core/plan/revisions.h"
 #include "features/services/state.h"
-#include "app/health.h"
 #include "features/syn_proxy/config.h"
 
 namespace penstock {
@@ -70,10 +74,42 @@ Result<KnownServices> known_services(const Instance& instance, uint64_t runs, co
   return out;
 }
 
+Result<std::map<uint32_t, ps_egress>> egress_devices() {
+  std::map<uint32_t, ps_egress> out;
+  std::map<uint32_t, bool> transmits;
+  for (const Device& device : list_devices()) {
+    if (device.ifindex == loopback) continue;
+    const auto features = xdp_features(device);
+    transmits[device.ifindex] = !features || features->transmit;  // a kernel that does not tell: tried
+    if (!transmits[device.ifindex]) out[device.ifindex] = {};
+  }
+  TRY_ASSIGN(const auto vlans, vlan_devices());
+  for (const VlanDevice& vlan : vlans) {
+    const bool plain = vlan.protocol == 0x8100 && transmits[vlan.parent] && std::ranges::find(vlans, vlan.parent, &VlanDevice::ifindex) == vlans.end();
+    out[vlan.ifindex] = plain ? ps_egress{vlan.parent, vlan.id, 1} : ps_egress{};
+  }
+  return out;
+}
+
+Result<> fill_egress(const Loaded& programs) {
+  const int map = programs.map("service_egress");
+  if (map < 0) return {};
+  TRY_ASSIGN(const auto devices, egress_devices());
+  TRY_ASSIGN(const auto old, map_entries(map));
+  for (const auto& [ifindex, egress] : devices) TRY(map_update(map, &ifindex, &egress));
+  for (const auto& [key, value] : old) {
+    uint32_t ifindex = 0;
+    std::memcpy(&ifindex, key.data(), sizeof ifindex);
+    if (!devices.contains(ifindex)) TRY(map_delete(map, &ifindex));
+  }
+  return {};
+}
+
 Result<ServiceNeeds> service_needs(const Config& config, const BackendRoutes& routes) {
   ServiceNeeds out;
   bool family[2] = {};
   const bool managed = kernel_manages_neighbors();
+  TRY_ASSIGN(const auto egress, egress_devices());
   for (const Service& service : config.services)
     for (const Backend& b : service.backends) {
       if (!b.address) continue;
@@ -83,6 +119,13 @@ Result<ServiceNeeds> service_needs(const Config& config, const BackendRoutes& ro
                                            : fmt::format("{} is an address of this node: the backend {}/{} cannot be reached so", b.address->text(), service.name, b.name)};
         d.at = b.at;
         d.hint = route == routes.end() ? "its connections are dropped until there is one" : "write `address: local`";
+        out.warnings.push_back(std::move(d));
+      }
+      if (const auto by = route == routes.end() ? egress.end() : egress.find(route->second.ifindex); by != egress.end() && by->second.ifindex == 0) {
+        Diagnostic d{fmt::format("XDP cannot transmit by {}: packets for the backend {}/{} {}", device_name(by->first), service.name, b.name,
+                                 service.encap == PS_ENCAP_NONE ? "are dropped" : "go up to the host, which must forward them")};
+        d.at = b.at;
+        d.hint = "a veth transmits where its other end has GRO on (`ethtool -K DEVICE gro on`)";
         out.warnings.push_back(std::move(d));
       }
       const bool v4 = b.address->is_v4();

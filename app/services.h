@@ -8,6 +8,8 @@
 #include "core/kernel/route.h"
 #include "core/plan/devices.h"
 #include "core/plan/instance.h"
+#include "core/plan/loader.h"
+#include "features/services/tables.h"
 
 namespace penstock {
 
@@ -24,8 +26,14 @@ Result<KnownServices> known_services(const Instance& instance, uint64_t runs, co
 struct ServiceNeeds {
   std::vector<std::string> keys;             // Setting::key() of all that services need, in force or not
   std::vector<NeededSetting> missing;
-  std::vector<Diagnostic> warnings;          // backends without a route
+  std::vector<Diagnostic> warnings;          // backends without a route, or beyond a device that XDP cannot transmit by
 };
 Result<ServiceNeeds> service_needs(const Config& config, const BackendRoutes& routes);
+
+// Devices of this host that XDP cannot transmit by under their own number, by ifindex: a VLAN is its parent and a tag; what a
+// driver cannot transmit goes up the stack.
+Result<std::map<uint32_t, ps_egress>> egress_devices();
+// Into the programs' map, if they have one.
+Result<> fill_egress(const Loaded& programs);
 
 }  // namespace penstock

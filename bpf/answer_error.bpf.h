@@ -90,7 +90,9 @@ static __always_inline long answer_store_header(struct xdp_md *ctx, __u32 at, st
 // Lets the frame end at `end`, which is not beyond its end.
 static __always_inline long answer_cut(struct xdp_md *ctx, __u32 end)
 {
-  const int delta = (int)end - (int)packet_length(ctx);
+  __u32 length = packet_length(ctx);
+  asm volatile("" : "+r"(length));  // else it may be taken apart again, into pointers that only differences are allowed of
+  const int delta = (int)end - (int)length;
   return delta < 0 ? bpf_xdp_adjust_tail(ctx, delta) : delta;
 }
 

@@ -73,7 +73,8 @@ Result<> fill(int map, const TableImage& table) {
 
 bool is_scratch(const std::string& map) {
   static constexpr const char* names[] = {"scratch", "trace", "replay", "packet_copies", "class_walks", "syn_scratch", "syn_takens",
-                                          "service_scratch", "service_hops", "service_turns", "replay_neighbors"};
+                                          "service_scratch", "service_hops", "service_turns", "replay_neighbors",
+                                          "nat_scratch", "service_client_hops"};
   return std::ranges::find(names, map) != std::end(names);
 }
 

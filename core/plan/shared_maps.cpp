@@ -20,7 +20,7 @@ namespace {
 constexpr uint32_t first_counter_slots = 4096;
 
 // State in lines of its own, which a later generation may need more of: it shares the map of the one before unless that is too small.
-constexpr const char* grown_maps[] = {"limit_lines", "service_flows", "service_states"};
+constexpr const char* grown_maps[] = {"limit_lines", "service_flows", "service_states", "service_ports", "service_clients"};
 
 }  // namespace
 
@@ -43,7 +43,7 @@ Result<std::map<std::string, Fd>> shared_maps(const Instance& instance, const Im
     TRY_ASSIGN(out["counters"], create_map({BPF_MAP_TYPE_ARRAY, "counters", 4, sizeof(ps_counter), slots * counter_lanes(), BPF_F_MMAPABLE}));
   }
   TRY(clear_new_slots(out["counters"].get(), image.slots, known));
-  for (const char* name : {"set_hits", "limit_lines", "service_flows", "service_states"}) {
+  for (const char* name : {"set_hits", "limit_lines", "service_flows", "service_states", "service_ports", "service_clients"}) {
     const auto wanted = image.sizes.find(name);
     if (from == 0 || wanted == image.sizes.end() || wanted->second == 0) continue;
     if (auto map = open_pin(instance.generation(from) + "/" + name)) {

@@ -10,6 +10,7 @@
 
 #include "features/services/hash.h"
 #include "features/services/maglev.h"
+#include "features/services/nat.h"
 
 namespace penstock {
 namespace {
@@ -135,6 +136,8 @@ ps_service service_of(const Service& service, const std::vector<std::string>& in
   if (service.affinity == Affinity::client) out.flags |= PS_SERVICE_CLIENT;
   if (service.scheduler == Scheduler::round_robin) out.flags |= PS_SERVICE_ROUND_ROBIN;
   if (service.scheduler == Scheduler::random) out.flags |= PS_SERVICE_RANDOM;
+  if (service.mode == ServiceMode::nat) out.flags |= PS_SERVICE_NAT;
+  if (service.mode == ServiceMode::nat && service.source_nat) out.flags |= PS_SERVICE_SOURCE_NAT;
   const auto slot = [&](ps_service_exit exit, ps_verdict verdict, ps_reason reason) {
     Slot s;
     s.verdict = verdict;
@@ -206,6 +209,9 @@ std::vector<uint32_t> ring_of(const Service& service, const std::vector<uint32_t
 ServiceTables compile_services(const std::vector<Service>& services, const Flows& flows, const std::vector<std::string>& interfaces, const KnownServices& known, SetRegistry& sets, SlotTable& slots) {
   ServiceTables out;
   if (services.empty()) {
+    std::vector<ps_frontend> none;
+    std::vector<ps_service_range> no_ranges;
+    out.sizes = compile_nat({}, {}, 0, flows, none, no_ranges, slots).sizes;
     for (const char* map : maps) out.sizes[map] = 0;
     return out;
   }
@@ -213,6 +219,7 @@ ServiceTables compile_services(const std::vector<Service>& services, const Flows
   std::vector<ps_service> table_services;
   std::map<uint32_t, ps_backend> backends;
   std::vector<uint32_t> ring, sources;
+  std::vector<std::vector<uint32_t>> ids_of;   // by service
   for (uint32_t i = 0; i < services.size(); ++i) {
     const Service& service = services[i];
     ps_service& entry = table_services.emplace_back(service_of(service, interfaces, slots));
@@ -224,6 +231,7 @@ ServiceTables compile_services(const std::vector<Service>& services, const Flows
       out.backends.push_back({service.name, b.name, id});
       out.constants.encaps |= 1u << service.encap;
     }
+    ids_of.push_back(own);
     entry.ring = static_cast<uint32_t>(ring.size());
     const std::vector<uint32_t> places = ring_of(service, own, known.states);
     entry.ring_size = static_cast<uint32_t>(places.size());
@@ -238,6 +246,7 @@ ServiceTables compile_services(const std::vector<Service>& services, const Flows
   std::vector<ps_frontend> entries;
   std::vector<ps_service_range> ranges;
   add_frontends(services, entries, ranges);
+  NatTables nat = compile_nat(services, ids_of, ids.end(), flows, entries, ranges, slots);
   std::optional<std::vector<ps_frontend_line>> lines;
   for (uint32_t count = std::bit_ceil(std::max<uint32_t>(2, static_cast<uint32_t>(entries.size()))); !lines; count *= 2) lines = place_frontends(entries, count);
 
@@ -265,6 +274,9 @@ ServiceTables compile_services(const std::vector<Service>& services, const Flows
   out.tables.push_back(table("service_backends", by_id));
   out.sizes = {{"service_flows", flow_lines + 1}, {"service_states", c.capacity}, {"service_hops", c.capacity}, {"service_flow_counts", 1}, {"service_fragments", PS_SERVICE_FRAGMENTS},
                {"service_turns", std::bit_ceil(std::max<uint32_t>(static_cast<uint32_t>(services.size()), 16))}, {"service_scratch", 1}, {"service_egress", PS_EGRESS_DEVICES}};
+  out.nat = nat.constants;
+  out.sizes.merge(nat.sizes);
+  for (TableImage& t : nat.tables) out.tables.push_back(std::move(t));
   return out;
 }
 

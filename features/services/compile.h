@@ -8,6 +8,7 @@
 #include "core/plan/image.h"
 #include "core/plan/set_registry.h"
 #include "features/services/config.h"
+#include "features/services/nat_tables.h"
 
 namespace penstock {
 
@@ -23,6 +24,7 @@ struct ServiceTables {
   std::map<std::string, uint32_t> sizes;             // Image::sizes
   std::vector<BackendImage> backends;
   ps_service_const constants{};                      // the same for all hooks; all zero: no services
+  ps_nat_const nat{};                                // likewise; all zero: nothing is translated
 };
 
 // `interfaces`: in the order of the file.

@@ -8,6 +8,7 @@
 #include "core/config/types.h"
 #include "features/services/decode.h"
 #include "features/services/maglev.h"
+#include "features/services/nat.h"
 
 namespace penstock {
 namespace {
@@ -141,6 +142,7 @@ Keys<Backend> backend_keys(const std::vector<Extension>& others) {
       .optional("weight", number_type(0, most_weight), &Backend::weight, "1", {"Its share of new connections, in proportion to the others'.  0: none.", "10"})
       .optional("state", state_type(), &Backend::state, "up", {"What may be done with it.", "draining"})
       .optional("path-mtu", number_type(576, 65535), &Backend::path_mtu, {"The largest packet, outer header included, that gets through to it, where a link on the way is narrower than the first (default: the route's).", "1400"})
+      .optional("port", number_type(1, 65535), &Backend::port, {"With `mode: nat`, the port that it serves on, where frontends have one port each (default: the frontend's; those of a range stay as they are).", "8080"})
       .extend(others, &Backend::extensions);
 }
 
@@ -151,6 +153,7 @@ bool share_ports(const Frontend& a, const Frontend& b) {
 bool check_outer_source(Decoder& d, const Service& service) {
   if (!service.outer_source) return true;
   const bool v4 = service.outer_source->is_v4();
+  if (service.mode == ServiceMode::nat) return true;
   if (service.encap == PS_ENCAP_NONE) return d.error(service.outer_source_at, "`outer-source` without a header around the packet: `encap` is `none`", "remove it, or write `encap: ipip`");
   for (const Backend& b : service.backends)
     if (b.address && b.address->is_v4() != v4)
@@ -170,7 +173,9 @@ bool check_service(Decoder& d, const Node& node, Service& service) {
     good = d.error(service.table_size_at, fmt::format("{} is no prime", service.table_size), fmt::format("write `table-size: {}`", prime_from(service.table_size)));
   if (service.table_size && service.table_size < service.backends.size())
     good = d.error(service.table_size_at, fmt::format("{} places are less than {} backends", service.table_size, service.backends.size()), "at least a hundred for each keep shares even");
-  if (service.encap == PS_ENCAP_NONE)
+  service.encap = service.encap_said.value_or(service.mode == ServiceMode::nat ? PS_ENCAP_NONE : PS_ENCAP_IPIP);
+  good = check_nat(d, service) && good;
+  if (service.mode == ServiceMode::dsr && service.encap == PS_ENCAP_NONE)
     for (const Backend& b : service.backends)
       for (const Frontend& f : service.frontends)
         if (b.address && b.address->is_v4() != f.address.is_v4()) {
@@ -203,13 +208,17 @@ Keys<Service> keys(const std::vector<Extension>& of_service, const std::vector<E
       .optional("frontends", list_of(frontend_type()), &Service::frontends, {"The same, as a list.", "[198.51.100.10:443/tcp, \"[2001:db8::10]:443/tcp\"]"})
       .optional("on", one_or_list_of(reference_type("interface")), &Service::on, {"The interfaces whose packets it takes (default: all).", "wan"})
       .optional("from", source_type(), &Service::from, {"Who may use it, by prefixes or sets (default: everybody).  Others' packets are dropped.", "[203.0.113.0/24, office]"})
-      .optional("mode", one_of<ServiceMode>({{ServiceMode::dsr, {"dsr", "direct server return: packets reach the backend with the client's and the frontend's addresses, and it answers the client itself"}}}, {"nat"}),
+      .optional("mode", one_of<ServiceMode>({{ServiceMode::dsr, {"dsr", "direct server return: packets reach the backend with the client's and the frontend's addresses, and it answers the client itself"}},
+                                              {ServiceMode::nat, {"nat", "packets reach the backend under its own address, within a family; its answers come back through this node, by any interface of the file, and get the frontend's"}}}),
                 &Service::mode, "dsr", {"How packets reach a backend.", "dsr"})
       .located(&Service::mode_at)
       .optional("encap", one_of<ps_encap>({{PS_ENCAP_NONE, {"none", "nothing: the backend is on a link of this node, and gets the packet by its MAC address"}},
                                            {PS_ENCAP_IPIP, {"ipip", "in an IP header of the backend's family (RFC 2003, RFC 4213, RFC 2473)"}},
                                            {PS_ENCAP_GUE, {"gue", "in UDP and GUE, variant 1: the outer source port tells flows apart"}}}),
-                &Service::encap, "ipip", {"With `mode: dsr`, what is put around a packet.", "gue"})
+                &Service::encap_said, {"With `mode: dsr`, what is put around a packet (default: `ipip`).", "gue"})
+      .located(&Service::encap_at)
+      .optional("source-nat", yes_no_type(), &Service::source_nat, "no", {"With `mode: nat`, whether packets also come from this node's address and a port of `flows: source-ports`: for backends whose answers would take another way.  They do not see who the client is.", "yes"})
+      .located(&Service::source_nat_at)
       .optional("outer-source", outer_source_type(), &Service::outer_source, {"The source of outer headers; of a prefix each flow uses another address, for the receiver's queues (default: this node's own).", "10.0.9.0/24"})
       .located(&Service::outer_source_at)
       .optional("gue-port", number_type(1, 65535), &Service::gue_port, "6080", {"The UDP port that backends listen on for GUE.", "6080"})
@@ -253,11 +262,12 @@ std::string Frontend::text() const {
 }
 
 std::string backend_text(const Backend& b) {
-  return fmt::format("{} weight {} state {} path-mtu {}", b.address ? b.address->text() : "local", b.weight, static_cast<int>(b.state), b.path_mtu);
+  return fmt::format("{} weight {} state {} path-mtu {}{}", b.address ? b.address->text() : "local", b.weight, static_cast<int>(b.state), b.path_mtu, b.port ? fmt::format(" port {}", b.port) : "");
 }
 
 std::string service_text(const Service& s) {
   std::string out = fmt::format("{} {} {} {} {} {} {} {}", s.mss, static_cast<int>(s.mode), static_cast<int>(s.encap), s.outer_source ? s.outer_source->text() : "own", s.gue_port, static_cast<int>(s.scheduler), s.table_size, static_cast<int>(s.affinity));
+  if (s.source_nat) out += " source-nat";
   for (const Frontend& f : s.frontends) out += " " + f.text();
   for (const std::string& i : s.on) out += " on " + i;
   for (const Prefix& p : s.from.prefixes) out += " from " + p.text();
@@ -267,7 +277,7 @@ std::string service_text(const Service& s) {
 
 Type<std::vector<Service>> services_type(const std::vector<Extension>& of_service, const std::vector<Extension>& of_backend) {
   const Type<std::vector<Service>> map = named_map_of<Service>("service", keys(of_service, of_backend));
-  return {map.shape, [decode = map.decode](Decoder& d, const Node& node, std::vector<Service>& out) { return decode(d, node, out) && check_apart(d, out); }};
+  return {map.shape, [decode = map.decode](Decoder& d, const Node& node, std::vector<Service>& out) { return decode(d, node, out) && check_apart(d, out) && check_reverses(d, out); }};
 }
 
 Type<Flows> flows_type() {
@@ -275,8 +285,9 @@ Type<Flows> flows_type() {
   const Type<Flows> map = object_of(Keys<Flows>("flow table", "The connections that the node remembers, so that each stays with its backend while backends change.")
                                         .optional("entries", entries, &Flows::entries, "256k", {"How many at the same time; each takes 32 bytes.", "1M"})
                                         .optional("tcp-idle", number_type(10, longest_idle), &Flows::tcp_idle, "3600", {"Seconds of silence after which a TCP connection may be forgotten.", "7200"})
-                                        .optional("udp-idle", number_type(10, longest_idle), &Flows::udp_idle, "120", {"Seconds of silence after which a UDP flow may be forgotten.", "300"}));
-  return {{"number, or `{ entries, tcp-idle, udp-idle }`", {{"anyOf", {entries.shape.schema, map.shape.schema}}}, {}, map.shape.table, ""}, [entries = entries.decode, map = map.decode](Decoder& d, const Node& node, Flows& out) {
+                                        .optional("udp-idle", number_type(10, longest_idle), &Flows::udp_idle, "120", {"Seconds of silence after which a UDP flow may be forgotten.", "300"})
+                                        .optional("source-ports", source_ports_type(), &Flows::source_ports, "20000-32767", {"The ports of this node that translated sources have (`source-nat`): one for each connection, of each protocol and family.  Nothing else on this node may use them.", "20000-32767"}));
+  return {{"number, or `{ entries, tcp-idle, udp-idle, source-ports }`", {{"anyOf", {entries.shape.schema, map.shape.schema}}}, {}, map.shape.table, ""}, [entries = entries.decode, map = map.decode](Decoder& d, const Node& node, Flows& out) {
             return node.kind == Node::Kind::map ? map(d, node, out) : entries(d, node, out.entries);
           }};
 }

@@ -35,6 +35,7 @@ struct Backend {
   uint32_t weight = 1;
   BackendState state = BackendState::up;
   uint32_t path_mtu = 0;            // bytes; 0: the route knows
+  uint32_t port = 0;                // that frontends' packets are translated to; 0: theirs
   Extensions extensions;
 };
 
@@ -54,7 +55,11 @@ struct Service {
   SourceMatch from;
   ServiceMode mode = ServiceMode::dsr;
   Location mode_at;
-  ps_encap encap = PS_ENCAP_IPIP;
+  bool source_nat = false;          // with ServiceMode::nat: the source is translated, too
+  Location source_nat_at;
+  ps_encap encap = PS_ENCAP_IPIP;   // PS_ENCAP_NONE with ServiceMode::nat
+  std::optional<ps_encap> encap_said;
+  Location encap_at;
   std::optional<Prefix> outer_source;
   Location outer_source_at;
   uint32_t gue_port = 6080;
@@ -72,6 +77,7 @@ struct Flows {
   uint32_t entries = 262'144;
   uint32_t tcp_idle = 3600;         // seconds
   uint32_t udp_idle = 120;
+  NumberRange source_ports{20'000, 32'767};   // of this node, for translated sources; below those that Linux gives out itself
 };
 
 std::string service_text(const Service& service);  // tells any two apart, but for names of backends

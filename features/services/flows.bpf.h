@@ -1,6 +1,9 @@
 // Which backend a connection went to, and where a new one goes.
 #pragma once
 #include "features/services/frontends.bpf.h"
+#include "features/services/nat_tables.h"
+
+const volatile struct ps_nat_const nat_const;
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -232,7 +235,8 @@ static __always_inline __u32 flow_yields(const struct ps_flow *f, __u32 now)
 }
 
 // Remembers a new connection, in the place of the one of its line that has been silent longest among those that are not live.
-static __always_inline void flow_insert(struct ps_flow_line *line, __u64 print, __u32 now, __u32 phase, __u32 backend)
+// Returns 0 where there is none.
+static __always_inline int flow_insert(struct ps_flow_line *line, __u64 print, __u32 now, __u32 phase, __u32 backend)
 {
   struct ps_flow *place = &line->flow[0];
   __u32 best = flow_yields(place, now);
@@ -246,17 +250,49 @@ static __always_inline void flow_insert(struct ps_flow_line *line, __u64 print, 
   }
   if (!best) {
     flow_counted(2);
-    return;
+    return 0;
   }
   if (best >> 16 == 1)
     flow_counted(1);
   flow_counted(0);
   if (!writes())
-    return;
+    return 1;
   // Whoever reads in between finds a word that is not this print's.
   *(volatile __u64 *)&place->print = print;
   *(volatile __u64 *)&place->word = flow_word(print, now, phase, backend);
+  return 1;
 }
+
+static __always_inline int flow_is(const struct ps_flow *f, __u64 print)
+{
+  return f->print == print && !((*(volatile __u64 *)&f->word ^ print) & PS_FLOW_CHECK);
+}
+
+// A packet of a connection that the table knows: its backend, or another where it may not stay.
+static __always_inline __u32 flow_follow(struct ps_flow *f, __u64 print, __u32 service, __u32 tcp_flags, __u32 observes)
+{
+  const struct service_flow *flow = service_flow();
+  if (!flow)
+    return 0;
+  const __u64 word = *(volatile __u64 *)&f->word;
+  const __u32 now = flow_now();
+  const int opens = flow->protocol == IPPROTO_TCP && (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && !observes;
+  __u32 id = word >> PS_FLOW_BACKEND, phase = flow_phase(word);
+  // A SYN opens a connection anew, but for its own repetition.
+  if (!backend_of(id, service) || flow_idle(word, now) || (opens && phase != PS_FLOW_NEW)) {
+    id = service_schedule(service);
+    phase = flow->protocol == IPPROTO_TCP ? PS_FLOW_NEW : PS_FLOW_NEW_UDP;
+  } else {
+    trace_event(PS_TRACE_SERVICE_FLOW, service, id, phase);
+    phase = flow_next_phase(phase, flow->protocol, tcp_flags);
+  }
+  const __u64 next = flow_word(print, now, phase, id);
+  if (next != word && !observes && writes())
+    *(volatile __u64 *)&f->word = next;
+  return id;
+}
+
+#define FLOW_REFUSED (1u << 31)  // with a backend's id: the connection found no place, which address translation needs
 
 // Where the packet of a connection goes: a backend's id, or 0 for none.  `observes`: an ICMP error about the connection, which
 // changes nothing.
@@ -272,32 +308,16 @@ __noinline __u32 flow_backend(__u32 service, __u32 tcp_flags, __u32 observes)
   struct ps_flow_line *line = bpf_map_lookup_elem(&service_flows, &at);
   if (!line)
     return 0;
-  const __u32 now = flow_now();
-  const int opens = flow->protocol == IPPROTO_TCP && (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && !observes;
 #pragma unroll
-  for (int i = 0; i < 4; i++) {
-    struct ps_flow *f = &line->flow[i];
-    const __u64 word = *(volatile __u64 *)&f->word;
-    if (f->print != print || (word ^ print) & PS_FLOW_CHECK)
-      continue;
-    __u32 id = word >> PS_FLOW_BACKEND, phase = flow_phase(word);
-    const int idle = flow_idle(word, now);
-    // A SYN opens a connection anew, but for its own repetition.
-    if (!backend_of(id, service) || idle || (opens && phase != PS_FLOW_NEW)) {
-      id = service_schedule(service);
-      phase = flow->protocol == IPPROTO_TCP ? PS_FLOW_NEW : PS_FLOW_NEW_UDP;
-    } else {
-      trace_event(PS_TRACE_SERVICE_FLOW, service, id, phase);
-      phase = flow_next_phase(phase, flow->protocol, tcp_flags);
-    }
-    const __u64 next = flow_word(print, now, phase, id);
-    if (next != word && !observes && writes())
-      *(volatile __u64 *)&f->word = next;
-    return id;
-  }
+  for (int i = 0; i < 4; i++)
+    if (flow_is(&line->flow[i], print))
+      return flow_follow(&line->flow[i], print, service, tcp_flags, observes);
   const __u32 id = service_schedule(service);
   trace_event(PS_TRACE_SERVICE_RING, service, id, 0);
-  if (id && !observes && !(flow->protocol == IPPROTO_TCP && tcp_flags & TCP_RST))
-    flow_insert(line, print, now, flow->protocol == IPPROTO_TCP ? PS_FLOW_NEW : PS_FLOW_NEW_UDP, id);
-  return id;
+  if (!id || observes || (flow->protocol == IPPROTO_TCP && tcp_flags & TCP_RST))
+    return id;
+  if (flow_insert(line, print, flow_now(), flow->protocol == IPPROTO_TCP ? PS_FLOW_NEW : PS_FLOW_NEW_UDP, id) || !nat_const.on)
+    return id;
+  const struct ps_service *s = bpf_map_lookup_elem(&services, &service);
+  return s && s->flags & PS_SERVICE_NAT ? id | FLOW_REFUSED : id;
 }

@@ -143,6 +143,17 @@ static __always_inline int forward_write_outer(struct xdp_md *ctx, __u32 offset,
   }
 }
 
+// Lets the frame be the datagram with `size` bytes in front of it, link header included.  Returns 0 when done.
+static __always_inline int forward_make_room(struct xdp_md *ctx, const struct ps_packet *p, __u32 size)
+{
+  const struct ps_datagram *d = &p->outer;
+  // What lies behind the datagram is padding of the frame that it came in.
+  if (p->length > d->end && bpf_xdp_adjust_tail(ctx, (int)d->end - (int)(PACKET_FRAGS ? packet_length(ctx) : p->length)))
+    return -1;
+  const int front = (int)size - (int)d->network;
+  return front && bpf_xdp_adjust_head(ctx, -front) ? -1 : 0;
+}
+
 // Puts the packet into the frame that goes to the backend.  Returns 0 when done.
 static __always_inline int forward_wrap(struct xdp_md *ctx, const struct ps_packet *p, const struct ps_backend *b, const struct ps_hop *hop)
 {
@@ -156,11 +167,7 @@ static __always_inline int forward_wrap(struct xdp_md *ctx, const struct ps_pack
     forward_outer(ctx, d, b, &o);
   if (forward_link(ctx, p, hop, ipv4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6), &link))
     return -1;
-  // What lies behind the datagram is padding of the frame that it came in.
-  if (p->length > d->end && bpf_xdp_adjust_tail(ctx, (int)d->end - (int)(PACKET_FRAGS ? packet_length(ctx) : p->length)))
-    return -1;
-  const int front = (int)(link.size + o.size) - (int)d->network;
-  if (front && bpf_xdp_adjust_head(ctx, -front))
+  if (forward_make_room(ctx, p, link.size + o.size))
     return -1;
   return !forward_write_link(ctx, &link) || (wraps && !forward_write_outer(ctx, link.size, &o));
 }

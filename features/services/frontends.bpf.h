@@ -74,7 +74,7 @@ out:
   return SERVICE_NONE;
 }
 
-// Index in `services`; SERVICE_NONE.
+// Index in `services`, or with PS_REVERSE in `service_reverses`; SERVICE_NONE.
 static __always_inline __u32 service_of(const struct ps_address *a, __u32 protocol, __u32 port)
 {
   const struct ps_frontend *f = frontend_find(a, protocol, port);
@@ -82,7 +82,7 @@ static __always_inline __u32 service_of(const struct ps_address *a, __u32 protoc
     return f->first;
   if (!service_const.ranges)
     return SERVICE_NONE;
-  f = frontend_find(a, 0, 0);
+  f = frontend_find(a, protocol & PS_REVERSE, 0);
   return f && f->ranges ? service_in_ranges(f->first, f->ranges, protocol, port) : SERVICE_NONE;
 }
 

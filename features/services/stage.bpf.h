@@ -1,8 +1,8 @@
 // Services: packets to a frontend go to one of its backends.  Behind the policies, so that rules guard frontends; what is of no
 // service passes untouched.
 #pragma once
-#include "features/services/forward.bpf.h"
 #include "features/services/mss.bpf.h"
+#include "features/services/nat.bpf.h"
 
 int set_contains(__u32 set, __u32 side);
 
@@ -14,51 +14,11 @@ struct {
   __type(value, __u32);
 } service_sources SEC(".maps");
 
-struct {
-  __uint(type, BPF_MAP_TYPE_LRU_HASH);
-  __uint(max_entries, PS_SERVICE_FRAGMENTS);
-  __type(key, struct ps_service_fragment_key);
-  __type(value, struct ps_service_fragment);
-} service_fragments SEC(".maps");
-
 #define SERVICE_SOURCES_MAX 8
 #define ICMP_ECHO_REPLY 0
 #define ICMP_ECHO 8
 #define ICMPV6_ECHO 128
 #define ICMPV6_ECHO_REPLY 129
-
-// The protocol is part of what tells datagrams apart in IPv4 only (RFC 791 3.2, RFC 8200 4.5).
-static __always_inline void service_fragment_key(const struct ps_datagram *d, struct ps_service_fragment_key *key)
-{
-  key->address[PS_SOURCE] = d->address[PS_SOURCE];
-  key->address[PS_DESTINATION] = d->address[PS_DESTINATION];
-  key->id = d->fragment;
-  key->protocol = d->flags & PS_IPV4 ? d->protocol : 0;
-}
-
-// Of a first fragment to a frontend's address: remembers where it goes; `backend` 0: to no service, so the others pass too.
-__noinline int service_fragment_remember(__u32 backend)
-{
-  const struct ps_packet *p = packet_scratch();
-  struct ps_service_fragment_key key;
-  if (!service_const.on || !p || !writes())
-    return 0;
-  const struct ps_service_fragment first = {.until = clock_now() + PS_SERVICE_FRAGMENT_LIFE, .backend = backend};
-  service_fragment_key(&p->outer, &key);
-  return bpf_map_update_elem(&service_fragments, &key, &first, BPF_ANY);
-}
-
-// Of a later one: where its first went, 0 likewise; SERVICE_NONE: that was not seen.
-__noinline __u32 service_fragment_first(void)
-{
-  const struct ps_packet *p = packet_scratch();
-  struct ps_service_fragment_key key;
-  if (!service_const.on || !p)
-    return SERVICE_NONE;
-  service_fragment_key(&p->outer, &key);
-  const struct ps_service_fragment *first = bpf_map_lookup_elem(&service_fragments, &key);
-  return first && clock_now() < first->until ? first->backend : SERVICE_NONE;
-}
 
 // May the packet's source use the service?
 __noinline int service_admits(__u32 service)
@@ -83,6 +43,20 @@ static __always_inline int service_exit(const struct ps_packet *p, const struct 
   return verdict;
 }
 
+static __always_inline __u32 service_backend(const struct ps_service *s, __u32 service, __u32 tcp_flags, __u32 observes)
+{
+  if (nat_const.port_lines && s->flags & PS_SERVICE_SOURCE_NAT)
+    return nat_backend(service, tcp_flags, observes);
+  return flow_backend(service, tcp_flags, observes);
+}
+
+static __always_inline int service_send(struct xdp_md *ctx, const struct ps_service *s, __u32 service, __u32 backend)
+{
+  if (nat_const.on && s->flags & PS_SERVICE_NAT)
+    return nat_forward(ctx, backend);
+  return service_forward(ctx, service, backend);
+}
+
 // A packet with ports, to a frontend of `service`.
 __noinline int service_balance(struct xdp_md *ctx, __u32 service)
 {
@@ -99,14 +73,14 @@ __noinline int service_balance(struct xdp_md *ctx, __u32 service)
   if (service_const.sources && s->sources && !service_admits(service))
     return service_exit(p, s, PS_EXIT_SOURCE, PS_DROP);
   service_flow_of(&p->outer, PS_SOURCE);
-  const __u32 backend = flow_backend(service, p->outer.tcp_flags, 0);
+  const __u32 backend = service_backend(s, service, p->outer.tcp_flags, 0);
   if (!backend)
     return service_exit(p, s, PS_EXIT_NO_BACKEND, PS_DROP);
   if (p->outer.flags & PS_FIRST_FRAGMENT)
     service_fragment_remember(backend);
   if (service_const.mss && s->mss && p->outer.protocol == IPPROTO_TCP && p->outer.tcp_flags & TCP_SYN)
     service_clamp(ctx, s->mss);
-  return service_forward(ctx, service, backend);
+  return service_send(ctx, s, service, backend);
 }
 
 // Answers a ping: the packet goes back with its addresses exchanged.  Returns 0 when done.
@@ -168,9 +142,11 @@ __noinline int service_steer(struct xdp_md *ctx, __u32 any)
     if (!backend)
       return PS_PASS;
     const struct ps_backend *b = bpf_map_lookup_elem(&service_backends, &backend);
-    if (b && b->service)
-      return service_forward(ctx, b->service - 1, backend);
-    return s ? service_exit(p, s, PS_EXIT_FRAGMENT, PS_DROP) : PS_PASS;
+    if (!b || !b->service)
+      return s ? service_exit(p, s, PS_EXIT_FRAGMENT, PS_DROP) : PS_PASS;
+    __u32 service = b->service - 1;
+    const struct ps_service *of = bpf_map_lookup_elem(&services, &service);
+    return of ? service_send(ctx, of, service, backend) : PS_DROP;
   }
   if (d->flags & PS_QUOTES) {
     const __u32 service = service_quoted(p);
@@ -178,10 +154,12 @@ __noinline int service_steer(struct xdp_md *ctx, __u32 any)
     if (!of)
       return s ? service_exit(p, s, PS_EXIT_ERROR_LOST, PS_PASS) : PS_PASS;
     service_flow_of(&p->quoted, PS_DESTINATION);
-    const __u32 backend = flow_backend(service, 0, 1);
+    const __u32 backend = service_backend(of, service, 0, 1);
+    if (!backend && of->flags & PS_SERVICE_SOURCE_NAT)
+      return s ? service_exit(p, s, PS_EXIT_ERROR_LOST, PS_PASS) : PS_PASS;
     if (!backend)
       return service_exit(p, of, PS_EXIT_NO_BACKEND, PS_DROP);
-    return service_forward(ctx, service, backend);
+    return service_send(ctx, of, service, backend);
   }
   if (!s || d->icmp_type != (d->flags & PS_IPV4 ? ICMP_ECHO : ICMPV6_ECHO))
     return PS_PASS;
@@ -197,14 +175,27 @@ static __always_inline int service_stage(struct xdp_md *ctx, const struct ps_pac
 {
   const struct ps_datagram *d = &p->outer;
   if (d->flags & PS_PORTS) {
+    // A port that a translated source has is a reply's, if the packet is one; whatever frontend has all ports of the node.
+    if (nat_const.port_lines && d->port[PS_DESTINATION] - nat_const.port_first < nat_const.port_lines * 4) {
+      const int verdict = nat_reply(ctx);
+      if (verdict != NAT_OTHER)
+        return verdict;
+    }
     const __u32 service = service_of(&d->address[PS_DESTINATION], d->protocol, d->port[PS_DESTINATION]);
     if (service != SERVICE_NONE)
       return service_balance(ctx, service);
-    if (!(d->flags & PS_FIRST_FRAGMENT))
+    if (!(d->flags & PS_FIRST_FRAGMENT) && !nat_const.on)
       return PS_PASS;
   } else if (!(d->flags & (PS_ICMP | PS_FIRST_FRAGMENT | PS_LATER_FRAGMENT))) {
     return PS_PASS;
   }
+  if (nat_const.on) {
+    const int verdict = nat_reply(ctx);
+    if (verdict != NAT_OTHER)
+      return verdict;
+  }
+  if (d->flags & PS_PORTS && !(d->flags & PS_FIRST_FRAGMENT))
+    return PS_PASS;
   const struct ps_frontend *f = frontend_find(&d->address[PS_DESTINATION], 0, 0);
   return f ? service_steer(ctx, f->any) : PS_PASS;
 }

@@ -28,11 +28,15 @@ struct ps_service_range {
   __u32 pad;
 };
 #define PS_RANGES_MAX 1024      // of one address
+#define PS_REVERSE 0x80         // with `protocol`: the entry stands for a backend's address and port, and what it leads to is
+                                // the first of its entries in `service_reverses` (nat_tables.h)
 
 enum ps_service_flags {
   PS_SERVICE_CLIENT = 1 << 0,       // affinity: the client's address alone chooses the place in the ring
   PS_SERVICE_ROUND_ROBIN = 1 << 1,
   PS_SERVICE_RANDOM = 1 << 2,
+  PS_SERVICE_NAT = 1 << 3,          // packets become the backend's own
+  PS_SERVICE_SOURCE_NAT = 1 << 4,   // and come from this node
 };
 
 // Map `services`.  A line: what each packet needs.
@@ -156,8 +160,9 @@ struct ps_service_fragment_key {
 };
 struct ps_service_fragment {
   __u64 until;                  // clock, ns
-  __u32 backend;
+  __u32 backend;                // 0: of a backend, and `address` is what its addresses become
   __u32 pad;
+  struct ps_address address[2];
 };
 #define PS_SERVICE_FRAGMENTS 8192
 #define PS_SERVICE_FRAGMENT_LIFE 4000000000ull

@@ -31,8 +31,8 @@ class Datapath {
   static Result<Datapath> load(const Config& config, const std::string& interface, const Options& options);
 
   // One frame, at least 14 bytes.  `linear`: how many bytes lie in the frame's first piece (0: as many as fit).
-  // Fails when the kernel refuses the run, when the program changed a byte or the length but for an answer, a packet for the next
-  // hop (Outcome::answer is what it became) or to strip encapsulation, when the counters are
+  // Fails when the kernel refuses the run, when the program changed a byte or the length but for an answer, to strip encapsulation or for
+  // the next hop (Outcome::answer is what it became), when the counters are
   // not the sum of the exits so far, or when the XDP code contradicts the deciding exit.
   Result<model::Outcome> run(std::span<const uint8_t> frame, size_t linear = 0);
 

@@ -87,6 +87,9 @@ TEST(Docs, EveryExampleIsAccepted) {
       {"ban",
        {"{ version: 1, interfaces: { wan: { match: eth0 } }, policies: { edge: { attach: wan.ingress, rules: [ { name: a, action: drop, limit: { rate: 1/s, ban: {",
         "} } } ] } } }"}},
+      {"service", {"{ version: 1, interfaces: { wan: { match: eth0 } }, sets: { office: { prefixes: [] } }, services: { web: {", "} } }"}},
+      {"backend", {"{ version: 1, interfaces: { wan: { match: eth0 } }, services: { web: { frontend: 198.51.100.10:443/tcp, backends: { b1: {", "} } } } }"}},
+      {"flow table", {"{ version: 1, interfaces: { wan: { match: eth0 } }, flows: {", "} }"}},
       {"test",
        {"{ version: 1, interfaces: { wan: { match: eth0 } }, policies: { edge: { attach: wan.ingress, rules: [ { name: web, action: drop } ] } }, "
         "tests: [ {", "} ] }"}}};
@@ -100,6 +103,10 @@ TEST(Docs, EveryExampleIsAccepted) {
       if (table.title == "rule" && key.name.ends_with("-port")) text += ", proto: tcp";
       if (table.title == "set" && key.name == "counters") text += ", prefixes: []";
       if (table.title == "service" && !key.name.starts_with("frontend")) text += ", frontend: 198.51.100.10:443/tcp";
+      if (key.name == "source-nat") text += ", mode: nat";
+      if (table.title == "backend" && key.name == "port") text.insert(text.find("frontend"), "mode: nat, ");
+      if (table.title == "health" && !std::set<std::string>{"tcp", "http", "https", "udp", "exec"}.contains(key.name)) text += ", tcp: {}";
+      if (table.title == "https check" && key.name != "host") text += ", host: www.example.org";
       if (table.title == "file" && key.name != "interfaces") text += ", interfaces: { wan: { match: eth0 } }";
       const std::string folder = PENSTOCK_SOURCE "/tests/unit/config/files/";  // holds badnets.txt
       const auto config = load_config_text(folder + "node.yaml", text + after + "\n");

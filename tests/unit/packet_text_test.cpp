@@ -60,7 +60,7 @@ TEST(PacketText, ErrorsPointAtTheWord) {
       {"udp 1.2.3.4:1 > 1.2.3.5:2 mac 02:00", 31, "no MAC address"},
       {"udp 1.2.3.4:1 > 1.2.3.5:2 vlan 1 vlan 2 vlan 3", 41, "at most two tags"},
       {"tcp 1.2.3.4:1 > 1.2.3.5:2 carrying udp 1.2.3.4:1 > 1.2.3.5:2", 27, "only ipip, ipv6 and udp"},
-      {"ip ipip 1.2.3.4 > 1.2.3.5 carrying udp 1.2.3.4:1", 50, "the destination"},
+      {"ip ipip 1.2.3.4 > 1.2.3.5 carrying udp 1.2.3.4:1", 49, "the destination"},
       {"icmp 1.2.3.4 > 1.2.3.5 3/256", 24, "from 0 to 255"},
   };
   for (const auto& c : cases) {

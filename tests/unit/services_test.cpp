@@ -269,14 +269,6 @@ TEST(Ring, DependsOnNamesAndWeightsOnly) {
   EXPECT_EQ(plain, turned);
 }
 
-ps_service_state state(ps_backend_state health, ps_backend_state admin, uint16_t weight) {
-  ps_service_state out{};
-  out.health = static_cast<uint8_t>(health);
-  out.admin = static_cast<uint8_t>(admin);
-  out.weight = weight;
-  return out;
-}
-
 TEST(Ring, LeavesOutWhoTakesNoConnections) {
   const Config config = config_of("  web: { frontend: 198.51.100.1:80/tcp, backends: { a: { address: 10.0.0.1 }, b: { address: 10.0.0.2, state: draining }, c: { address: 10.0.0.3, state: down }, "
                                   "d: { address: 10.0.0.4, state: maintenance }, e: { address: 10.0.0.5, weight: 0 }, f: { address: 10.0.0.6 } } }\n");
@@ -288,11 +280,11 @@ TEST(Ring, LeavesOutWhoTakesNoConnections) {
     return out;
   };
   EXPECT_EQ(of({}), (std::set<uint32_t>{1, 6}));
-  EXPECT_EQ(of({{6, state(PS_BACKEND_DOWN, PS_BACKEND_UP, 0)}}), (std::set<uint32_t>{1}));
-  EXPECT_EQ(of({{1, state(PS_BACKEND_UP, PS_BACKEND_DRAINING, 0)}}), (std::set<uint32_t>{6}));
-  EXPECT_EQ(of({{1, state(PS_BACKEND_DOWN, PS_BACKEND_UP, 0)}, {6, state(PS_BACKEND_DOWN, PS_BACKEND_UP, 0)}}), (std::set<uint32_t>{0}));
+  EXPECT_EQ(of({{6, {.health = PS_BACKEND_DOWN, .admin = 0, .weight = 0, .failed = 0, .since = 0}}}), (std::set<uint32_t>{1}));
+  EXPECT_EQ(of({{1, {.health = 0, .admin = PS_BACKEND_DRAINING, .weight = 0, .failed = 0, .since = 0}}}), (std::set<uint32_t>{6}));
+  EXPECT_EQ(of({{1, {.health = PS_BACKEND_DOWN, .admin = 0, .weight = 0, .failed = 0, .since = 0}}, {6, {.health = PS_BACKEND_DOWN, .admin = 0, .weight = 0, .failed = 0, .since = 0}}}), (std::set<uint32_t>{0}));
   // A backend that starts slowly has a part of its weight.
-  const auto slow = shares(ring_of(web, ids, {{6, state(PS_BACKEND_UP, PS_BACKEND_UP, 250)}}));
+  const auto slow = shares(ring_of(web, ids, {{6, {.health = 0, .admin = 0, .weight = 250, .failed = 0, .since = 0}}}));
   EXPECT_NEAR(static_cast<double>(slow.at(1)) / static_cast<double>(slow.at(6)), 4, 0.1);
 }
 
