@@ -117,7 +117,8 @@ class Finder {
     TRY_ASSIGN(const Judged judged, target_.run(way.hook, frame, false, 0));
     // A reset is an answer, too, and what goes to a backend does not come to this host; a SYN cookie lets the connection come about.
     const bool cookie = judged.verdict == PS_TX && judged.decided && judged.decided->reason == PS_REASON_SYN_COOKIE;
-    if (judged.verdict == PS_PASS || cookie) return std::optional<Risk>();
+    const bool sent_on = judged.decided && judged.decided->reason == PS_REASON_BALANCED_UP && judged.bytes != frame;
+    if ((judged.verdict == PS_PASS && !sent_on) || cookie) return std::optional<Risk>();
     Risk found{risk, fmt::format("{} on {}", what, way.device.name), verdict_name(judged.verdict), {}};
     if (const Slot* slot = judged.decided) {
       found.by = !slot->service.empty() ? fmt::format("service {}", slot->service)

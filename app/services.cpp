@@ -15,6 +15,7 @@
 #include "core/kernel/vlans.h"
 #include "core/kernel/xdp_features.h"
 #include "core/plan/revisions.h"
+#include "features/services/nat.h"
 #include "features/services/state.h"
 #include "features/syn_proxy/config.h"
 
@@ -33,6 +34,21 @@ void need_forwarding(bool v4, ServiceNeeds& needs) {
   if (!now || *now == s.after) return;
   s.before = *now;
   needs.missing.push_back({s, fmt::format("{} {} -> 1: XDP asks for routes to backends", s.feature, s.before)});
+}
+
+// The host gives none of the ports of translated sources to connections of its own.
+void need_source_ports(const Config& config, ServiceNeeds& needs) {
+  Setting s;
+  s.kind = SettingKind::sysctl;
+  s.feature = "net/ipv4/ip_local_reserved_ports";  // of both families
+  needs.keys.push_back(s.key());
+  const auto local = read_sysctl("net/ipv4/ip_local_port_range"), reserved = read_sysctl(s.feature);
+  if (!local || !reserved) return;
+  const auto shared = shared_ports(config.flows.source_ports, *local, *reserved);
+  if (shared.empty()) return;
+  s.before = s.after = *reserved;
+  for (const NumberRange& ports : shared) s.after += fmt::format("{}{}-{}", s.after.empty() ? "" : ",", ports.first, ports.last);
+  needs.missing.push_back({s, fmt::format("{} \"{}\" -> \"{}\": translated sources have these ports", s.feature, s.before, s.after)});
 }
 
 bool kernel_manages_neighbors() { return read_sysctl("net/ipv4/neigh/lo/interval_probe_time_ms").has_value(); }
@@ -65,12 +81,32 @@ Result<BackendRoutes> backend_routes(const Config& config) {
   return out;
 }
 
-Result<KnownServices> known_services(const Instance& instance, uint64_t runs, const BackendRoutes& routes) {
+Result<KnownServices> known_services(const Instance& instance, const BackendRoutes& routes) {
   KnownServices out;
   for (const Revision& r : Revisions(instance).heads()) out.backends.insert(out.backends.end(), r.backends.begin(), r.backends.end());
-  TRY_ASSIGN(out.states, read_states(instance, runs));
   for (const auto& [address, route] : routes)
     if (route.source.hi || route.source.lo) out.sources[address] = route.source;
+  return out;
+}
+
+Result<std::vector<std::string>> frontend_notes(const Config& config) {
+  constexpr size_t most_notes = 16;
+  std::vector<std::string> out;
+  std::map<Address, std::string> frontends;  // the service that is named
+  for (const Service& service : config.services)
+    for (const Frontend& f : service.frontends) frontends.emplace(f.address, service.name);
+  TRY_ASSIGN(const std::vector<OwnAddress> own, own_addresses());
+  for (const auto& [address, service] : frontends) {
+    if (out.size() == most_notes) {
+      out.push_back(fmt::format("and {} more addresses of frontends", frontends.size() - most_notes));
+      break;
+    }
+    const auto found = std::ranges::find(own, address, &OwnAddress::address);
+    if (found == own.end())
+      out.push_back(fmt::format("{} (service {}) is no address of this host, which does not answer ARP or neighbour discovery for it: a router must send its packets here", address.text(), service));
+    else
+      out.push_back(fmt::format("{} (service {}) is an address of {}: this host answers {} for it", address.text(), service, device_name(found->ifindex), address.is_v4() ? "ARP" : "neighbour discovery"));
+  }
   return out;
 }
 
@@ -109,6 +145,7 @@ Result<ServiceNeeds> service_needs(const Config& config, const BackendRoutes& ro
   ServiceNeeds out;
   bool family[2] = {};
   const bool managed = kernel_manages_neighbors();
+  if (translates_sources(config.services)) need_source_ports(config, out);
   TRY_ASSIGN(const auto egress, egress_devices());
   for (const Service& service : config.services)
     for (const Backend& b : service.backends) {

@@ -4,10 +4,11 @@
 set(files ${CMAKE_BINARY_DIR}/package)
 set(CMAKE_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
 add_custom_target(package_files COMMAND ${CMAKE_SOURCE_DIR}/packaging/stage $<TARGET_FILE:penstock> $<TARGET_FILE:penstock_docs> ${files} VERBATIM)
-add_dependencies(package_files penstock penstock_docs)
+add_dependencies(package_files penstock penstock-agent penstock_docs)
 
 set(doc share/doc/penstock)
 install(TARGETS penstock DESTINATION sbin)
+install(TARGETS penstock-agent DESTINATION libexec/penstock)
 install(DIRECTORY ${files}/man DESTINATION share)
 install(FILES ${files}/bash/penstock DESTINATION share/bash-completion/completions)
 install(FILES ${files}/zsh/_penstock DESTINATION share/zsh/vendor-completions)

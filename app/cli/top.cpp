@@ -8,7 +8,6 @@
 #include "app/cli/change.h"
 #include "app/config.h"
 #include "core/base/diagnostic.h"
-#include "core/config/reader.h"
 #include "core/plan/totals.h"
 #include "features/policy/talkers.h"
 
@@ -47,12 +46,9 @@ int run(const Invocation& in) {
   auto running = observe(*instance);
   if (!running) return in.out.fail(running.error());
   const uint64_t active = running->active(coarse_now());
-  const Revisions revisions(*instance);
-  auto revision = revisions.read(active);
+  auto revision = Revisions(*instance).read(active);
   if (active == 0 || !revision) return in.out.fail(Error{{Diagnostic{"nothing of penstock runs here"}}});
-  auto text = read_text(revisions.file(active));
-  if (!text) return in.out.fail(text.error());
-  auto config = load_config_text(revision->source, std::move(*text), revisions.directory(active) + "/sets");
+  auto config = config_of(*instance, *revision);
   if (!config) return in.out.fail(config.error());
   const auto named = find_rule(*config, in.argument("RULE"));
   if (!named) return in.out.fail(named.error());

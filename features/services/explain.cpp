@@ -38,6 +38,11 @@ Teller tell_services(const std::vector<Service>& services, const std::vector<Bac
   };
   return [&services, backend](const ps_trace_event& e, const ps_packet&) -> std::optional<Step> {
     if (e.kind == PS_TRACE_SERVICE_HOP) return Step{"services", fmt::format("the way to {}: {}", backend(e.value[0]), hop_text(e.value[1]))};
+    if (e.kind == PS_TRACE_SERVICE_CLIENT_HOP) return Step{"services", fmt::format("the way to the client: {}", hop_text(e.value[0]))};
+    if (e.kind == PS_TRACE_SERVICE_NAT)
+      return Step{"services", fmt::format("translated: to port {} of {}{}", e.value[1], backend(e.value[0]), e.value[2] ? fmt::format(", from port {} of this node", e.value[2]) : std::string())};
+    if (e.kind == PS_TRACE_SERVICE_REPLY && e.value[0] < services.size())
+      return Step{"services", fmt::format("a reply of {} of {}: translated, from the frontend to port {} of its client", backend(e.value[1]), services[e.value[0]].name, e.value[2]), services[e.value[0]].at};
     if (e.kind != PS_TRACE_SERVICE && e.kind != PS_TRACE_SERVICE_FLOW && e.kind != PS_TRACE_SERVICE_RING) return {};
     if (e.value[0] >= services.size()) return {};
     const Service& service = services[e.value[0]];

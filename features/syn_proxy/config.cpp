@@ -5,29 +5,21 @@
 #include <algorithm>
 
 #include "core/config/types.h"
+#include "core/net/rate.h"
 #include "features/syn_proxy/decode.h"
 #include "features/syn_proxy/tables.h"
 
 namespace penstock {
 namespace {
 
-constexpr uint64_t most_over = 100'000'000;
-
 // "10k/s": SYNs a second.
 Type<uint32_t> over_type() {
-  return {{"rate a second", {{"type", "string"}, {"pattern", "^[0-9]+[kM]?/s$"}}}, [](Decoder& d, const Node& node, uint32_t& out) {
-            constexpr const char* hint = "write it like 500/s, 10k/s or 1M/s";
+  return {{"rate a second", {{"type", "string"}, {"pattern", "^[0-9]+[kM]?(pps|/(s|sec))$"}}}, [](Decoder& d, const Node& node, uint32_t& out) {
             if (!expect_scalar(d, node, "a rate")) return false;
-            std::string_view text = node.text;
-            if (!text.ends_with("/s")) return d.error(node, fmt::format("`{}` is no rate a second", node.text), hint);
-            text.remove_suffix(2);
-            const uint64_t unit = text.ends_with('k') ? 1'000 : text.ends_with('M') ? 1'000'000 : 1;
-            if (unit > 1) text.remove_suffix(1);
-            uint64_t number = 0;
-            if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != text.npos) return d.error(node, fmt::format("`{}` is no rate a second", node.text), hint);
-            for (const char c : text) number = number * 10 + static_cast<uint64_t>(c - '0');
-            if (number == 0 || number * unit > most_over) return d.error(node, fmt::format("`{}` is not between 1/s and {}M/s", node.text, most_over / 1'000'000));
-            out = static_cast<uint32_t>(number * unit);
+            const auto rate = parse_rate(node.text);
+            if (!rate || rate->counted != Counted::packets || rate->seconds != 1)
+              return d.error(node, fmt::format("`{}` is no rate a second", node.text), "write it like 500/s, 10k/s or 10kpps: from 1/s to 100M/s");
+            out = static_cast<uint32_t>(rate->amount);
             return true;
           }};
 }
