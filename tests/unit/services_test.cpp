@@ -280,11 +280,11 @@ TEST(Ring, LeavesOutWhoTakesNoConnections) {
     return out;
   };
   EXPECT_EQ(of({}), (std::set<uint32_t>{1, 6}));
-  EXPECT_EQ(of({{6, {.health = PS_BACKEND_DOWN, .admin = 0, .weight = 0, .pad = 0, .since = 0}}}), (std::set<uint32_t>{1}));
-  EXPECT_EQ(of({{1, {.health = 0, .admin = PS_BACKEND_DRAINING, .weight = 0, .pad = 0, .since = 0}}}), (std::set<uint32_t>{6}));
-  EXPECT_EQ(of({{1, {.health = PS_BACKEND_DOWN, .admin = 0, .weight = 0, .pad = 0, .since = 0}}, {6, {.health = PS_BACKEND_DOWN, .admin = 0, .weight = 0, .pad = 0, .since = 0}}}), (std::set<uint32_t>{0}));
+  EXPECT_EQ(of({{6, {.health = PS_BACKEND_DOWN, .admin = 0, .weight = 0, .failed = 0, .since = 0}}}), (std::set<uint32_t>{1}));
+  EXPECT_EQ(of({{1, {.health = 0, .admin = PS_BACKEND_DRAINING, .weight = 0, .failed = 0, .since = 0}}}), (std::set<uint32_t>{6}));
+  EXPECT_EQ(of({{1, {.health = PS_BACKEND_DOWN, .admin = 0, .weight = 0, .failed = 0, .since = 0}}, {6, {.health = PS_BACKEND_DOWN, .admin = 0, .weight = 0, .failed = 0, .since = 0}}}), (std::set<uint32_t>{0}));
   // A backend that starts slowly has a part of its weight.
-  const auto slow = shares(ring_of(web, ids, {{6, {.health = 0, .admin = 0, .weight = 250, .pad = 0, .since = 0}}}));
+  const auto slow = shares(ring_of(web, ids, {{6, {.health = 0, .admin = 0, .weight = 250, .failed = 0, .since = 0}}}));
   EXPECT_NEAR(static_cast<double>(slow.at(1)) / static_cast<double>(slow.at(6)), 4, 0.1);
 }
 
