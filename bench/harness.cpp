@@ -134,13 +134,15 @@ void Harness::point(const Case& one)
     if (bpf_map_update_elem(target_, &zero, &one.program, BPF_ANY))
         fail("set the target " + one.name, errno);
     const auto& traffic = *one.traffic;
+    auto* original = static_cast<Original*>(tables_[4].memory);
+    original->length = 0;
     if (traffic.restored) {
-        auto* original = static_cast<Original*>(table(one).memory);
         if (traffic.packet.size() < sizeof original->bytes)
             throw std::runtime_error(one.name + ": too short to be restored");
-        original->length = traffic.packet.size();
         std::memcpy(original->bytes, traffic.packet.data(), sizeof original->bytes);
-        return;
+        original->length = traffic.packet.size();
+        if (traffic.size() == 0)
+            return;
     }
     if (traffic.size() == 0 || traffic.size() > addresses_)
         throw std::runtime_error(one.name + ": too many source addresses, or none");
@@ -183,7 +185,7 @@ void Harness::check(const Case& one)
         return;
     }
     point(one);
-    if (one.traffic->restored) {
+    if (size == 0) {
         check(one, table(one).wrapper, out, 0);
         return;
     }

@@ -22,8 +22,8 @@ struct Flow {
 
 // The packet that a case sends, and the source addresses (network order; IPv4 in the first four bytes) or the flows
 // written into it one after the other, again from the start when all are used; without any the packet stays as it is
-// and the program runs without the wrapper.  `restored`: the program shortens the packet, which is put back before each
-// run by a wrapper of its own; such a packet has 64 bytes at least, and no sources or flows.
+// and the program runs without the wrapper.  `restored`: the program changes the packet, whose first 64 bytes and length are
+// put back before each run (the wrapper's part in the times); such a packet has 64 bytes at least, and no sources.
 struct Traffic {
     std::vector<std::uint8_t> packet;
     bool ipv6 = false;
@@ -76,7 +76,7 @@ private:
         void* memory = nullptr;
         std::size_t size = 0;
     };
-    Table& table(const Case& one) { return tables_[one.traffic->restored ? 4 : one.traffic->ipv6 + 2 * !one.traffic->flows.empty()]; }
+    Table& table(const Case& one) { return tables_[one.traffic->restored && one.traffic->size() == 0 ? 4 : one.traffic->ipv6 + 2 * !one.traffic->flows.empty()]; }
     void point(const Case& one);
     double run(int program, const std::vector<std::uint8_t>& packet, std::uint32_t repeat);
     void check(const Case& one);

@@ -10,6 +10,7 @@
 #include "bench/prefixes.h"
 #include "bench/receive.h"
 #include "bench/rules.h"
+#include "bench/services.h"
 #include "bench/sets.h"
 #include "bench/wireguard.h"
 
@@ -50,6 +51,8 @@ int main(int argc, char** argv)
         for (auto& row : penstock::bench::measure_receive(PENSTOCK_BENCH_OBJECT, only, options))
             rows.push_back(std::move(row));
         for (auto& row : penstock::bench::measure_limits(PENSTOCK_BENCH_OBJECT, only, !no_peers, options))
+            rows.push_back(std::move(row));
+        for (auto& row : penstock::bench::measure_services(PENSTOCK_BENCH_OBJECT, only, options))
             rows.push_back(std::move(row));
         penstock::bench::print(rows);
         penstock::bench::write_json(rows, out);
