@@ -57,6 +57,8 @@ struct service_flow {
   struct ps_address source, destination;
   __u32 ports;           // source << 16 | destination
   __u32 protocol;
+  __u32 fresh;           // 1: the table has it since this packet
+  __u32 pad;
 };
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -89,6 +91,7 @@ static __always_inline void service_flow_of(const struct ps_datagram *d, enum ps
   flow->destination = d->address[!client];
   flow->ports = (__u32)d->port[client] << 16 | d->port[!client];
   flow->protocol = d->protocol;
+  flow->fresh = 0;
 }
 
 // Multipliers are odd, and in replay, where the head is empty, these.
@@ -299,7 +302,7 @@ static __always_inline __u32 flow_follow(struct ps_flow *f, __u64 print, __u32 s
 __noinline __u32 flow_backend(__u32 service, __u32 tcp_flags, __u32 observes)
 {
   __u32 at = 0;
-  const struct service_flow *flow = service_flow();
+  struct service_flow *flow = service_flow();
   const struct ps_flow_head *head = bpf_map_lookup_elem(&service_flows, &at);
   if (!service_const.on || !flow || !head)
     return 0;
@@ -316,7 +319,8 @@ __noinline __u32 flow_backend(__u32 service, __u32 tcp_flags, __u32 observes)
   trace_event(PS_TRACE_SERVICE_RING, service, id, 0);
   if (!id || observes || (flow->protocol == IPPROTO_TCP && tcp_flags & TCP_RST))
     return id;
-  if (flow_insert(line, print, flow_now(), flow->protocol == IPPROTO_TCP ? PS_FLOW_NEW : PS_FLOW_NEW_UDP, id) || !nat_const.on)
+  flow->fresh = flow_insert(line, print, flow_now(), flow->protocol == IPPROTO_TCP ? PS_FLOW_NEW : PS_FLOW_NEW_UDP, id);
+  if (flow->fresh || !nat_const.on)
     return id;
   const struct ps_service *s = bpf_map_lookup_elem(&services, &service);
   return s && s->flags & PS_SERVICE_NAT ? id | FLOW_REFUSED : id;

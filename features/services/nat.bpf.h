@@ -271,10 +271,74 @@ __noinline int nat_send(struct xdp_md *ctx, __u32 backend, __u32 reply)
   return hop->how == PS_HOP_REPLAY ? PS_REDIRECT : bpf_redirect(hop->ifindex, 0);
 }
 
+static __always_inline struct ps_flow *nat_flow(void)
+{
+  const struct service_flow *flow = service_flow();
+  __u32 at = 0;
+  const struct ps_flow_head *head = bpf_map_lookup_elem(&service_flows, &at);
+  if (!flow || !head)
+    return 0;
+  const __u64 print = flow_print(flow, head);
+  at = 1 + (print >> 20 & service_const.flow_mask);
+  struct ps_flow_line *line = bpf_map_lookup_elem(&service_flows, &at);
+  if (!line)
+    return 0;
+#pragma unroll
+  for (int i = 0; i < 4; i++)
+    if (flow_is(&line->flow[i], print))
+      return &line->flow[i];
+  return 0;
+}
+
+// Leads `at` of `service_reverses` to another connection that looks to `backend` as the one at hand?  Leaves service_flow as
+// it was.
+__noinline int nat_clash(__u32 at, __u32 backend)
+{
+  const struct ps_reverse *r = bpf_map_lookup_elem(&service_reverses, &at);
+  struct service_flow *flow = service_flow();
+  if (!nat_const.on || !r || !flow || r->backend != backend)
+    return 0;
+  const struct ps_address own = flow->destination;
+  const __u32 ports = flow->ports, port = r->port ? r->port : ports & 0xffff;
+  if (own.lo == r->frontend.lo && own.hi == r->frontend.hi && port == (ports & 0xffff))
+    return 0;
+  flow->destination = r->frontend;
+  flow->ports = (ports & 0xffff0000) | port;
+  const struct ps_flow *f = nat_flow();
+  flow->destination = own;
+  flow->ports = ports;
+  return f && f->word >> PS_FLOW_BACKEND == backend && !flow_idle(f->word, flow_now());
+}
+
+// A new connection whose replies could not be told from another's (one client port, two frontends, one port of a backend): it
+// is forgotten.  Returns 1 then.
+__noinline int nat_clashes(__u32 backend, __u32 first)
+{
+  __u32 turn __attribute__((unused)) = 0;
+  for (__u32 i = 0; i < PS_REVERSES_MAX; i++) {
+    LOOP_TURN(turn, PS_REVERSES_MAX, out);
+    __u32 at = first + i;
+    const struct ps_reverse *r = bpf_map_lookup_elem(&service_reverses, &at);
+    if (!nat_const.on || !r)
+      return 0;
+    const __u32 last = r->last;
+    if (nat_clash(at, backend)) {
+      struct ps_flow *own = nat_flow();
+      if (own && writes())
+        own->print = 0;
+      return 1;
+    }
+    if (last)
+      return 0;
+  }
+out:
+  return 0;
+}
+
 // A packet of a client, or an ICMP error about one to it, goes to `backend`.
 __noinline int nat_forward(struct xdp_md *ctx, __u32 backend)
 {
-  const __u32 refused = backend & FLOW_REFUSED;
+  __u32 refused = backend & FLOW_REFUSED;
   backend &= ~FLOW_REFUSED;
   const struct ps_packet *p = packet_scratch();
   const struct ps_backend *b = bpf_map_lookup_elem(&service_backends, &backend);
@@ -290,6 +354,11 @@ __noinline int nat_forward(struct xdp_md *ctx, __u32 backend)
   if (b->flags & PS_BACKEND_LOCAL) {
     count(b->slot[PS_EXIT_STACK], length);
     return PS_PASS;
+  }
+  const struct service_flow *flow = service_flow();
+  if (flow && flow->fresh && !(s->flags & PS_SERVICE_SOURCE_NAT)) {
+    const __u32 first = service_of(&b->address, flow->protocol | PS_REVERSE, n->port ? n->port : flow->ports & 0xffff);
+    refused |= first != SERVICE_NONE && nat_clashes(backend, first);
   }
   if (refused) {
     count(n->slot[PS_EXIT_NO_PLACE], length);
@@ -326,25 +395,6 @@ static __always_inline struct ps_flow *nat_owner(const struct ps_reverse *r, con
   flow->destination = c->destination;
   flow->ports = c->ports;
   return flow_is(f, flow_print(flow, head)) ? f : 0;
-}
-
-static __always_inline struct ps_flow *nat_flow(void)
-{
-  const struct service_flow *flow = service_flow();
-  __u32 at = 0;
-  const struct ps_flow_head *head = bpf_map_lookup_elem(&service_flows, &at);
-  if (!flow || !head)
-    return 0;
-  const __u64 print = flow_print(flow, head);
-  at = 1 + (print >> 20 & service_const.flow_mask);
-  struct ps_flow_line *line = bpf_map_lookup_elem(&service_flows, &at);
-  if (!line)
-    return 0;
-#pragma unroll
-  for (int i = 0; i < 4; i++)
-    if (flow_is(&line->flow[i], print))
-      return &line->flow[i];
-  return 0;
 }
 
 // Is the packet, or what it quotes, of a connection that goes by `at` of `service_reverses`?  Then nat_packet says what it
