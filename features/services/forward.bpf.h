@@ -30,10 +30,12 @@ static __always_inline __u32 forward_entropy(const struct ps_datagram *d)
 
 static __always_inline void forward_outer(struct xdp_md *ctx, const struct ps_datagram *d, const struct ps_backend *b, struct outer_header *o)
 {
-  const __u32 entropy = forward_entropy(d), class = forward_class(ctx, d);
+  const __u32 class = forward_class(ctx, d);
   const __u32 gue = service_const.encaps & 1 << PS_ENCAP_GUE && b->encap == PS_ENCAP_GUE ? 8 : 0;
   const __u32 inner = d->end - d->network, ipv4 = b->address.lo >> 32 == PS_V4_MARK >> 32 && !b->address.hi;
   const __u32 protocol = gue ? IPPROTO_UDP : d->flags & PS_IPV4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+  // Plain IPv4 in IPv4 has no place for it.
+  const __u32 entropy = gue || !ipv4 || b->flags & PS_BACKEND_SPREAD ? forward_entropy(d) : 0;
   __u64 low = b->source.lo;
   if (b->flags & PS_BACKEND_SPREAD)
     low |= (entropy ^ (__u64)entropy << 32) & ((b->source_bits < 64 ? 1ull << b->source_bits : 0) - 1);
@@ -64,6 +66,8 @@ static __always_inline void forward_outer(struct xdp_md *ctx, const struct ps_da
     o->word[9] = bpf_htonl((__u32)b->address.lo);
     udp = &o->word[10];
   }
+  if (!gue)
+    return;
   // No checksum: legal over IPv4, and over IPv6 for tunnels (RFC 6935).
   udp[0] = bpf_htonl((FORWARD_PORT_FIRST | (entropy & 0x3fff)) << 16 | b->gue_port);
   udp[1] = bpf_htonl((inner + 8) << 16);
