@@ -29,11 +29,11 @@ demo: configure                         ## hold back a flood in a lab of network
 	@KEEP=$(KEEP) lab/demo $(BUILD)
 
 test: configure                         ## every layer of the tests; needs root
-	@cmake --build $(BUILD) -j $(J)
+	@cmake --build $(BUILD) -j $(J) --target all package_files
 	@tests/run $(BUILD)
 
 test-long: configure                    ## the same with twenty million packets through generated rule sets
-	@cmake --build $(BUILD) -j $(J)
+	@cmake --build $(BUILD) -j $(J) --target all package_files
 	@PENSTOCK_CLASSIFIED_PACKETS=20000000 tests/run $(BUILD)
 
 bench: configure                        ## the table of figures, and build/bench.json

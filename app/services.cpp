@@ -16,6 +16,7 @@
 #include "core/kernel/xdp_features.h"
 #include "core/plan/revisions.h"
 #include "features/services/nat.h"
+#include "features/services/decode.h"
 #include "features/services/state.h"
 #include "features/syn_proxy/config.h"
 
@@ -69,6 +70,19 @@ Result<> need_neighbor(const Route& way, ServiceNeeds& needs) {
 constexpr uint32_t loopback = 1;
 
 }  // namespace
+
+Result<std::vector<Service>> services_in(const std::string& file) {
+  TRY_ASSIGN(std::string text, read_text(file));
+  TRY_ASSIGN(const Document document, parse_document(file, std::move(text)));
+  Decoder decoder(document);
+  std::vector<Service> out;
+  for (size_t i = 0; i < document.root.entries(); ++i)
+    if (document.root.key(i).text == "services" && !services_type(health_keys()).decode(decoder, document.root.value(i), out)) {
+      TRY(decoder.finish());
+      return fail(fmt::format("{} cannot be read", file));
+    }
+  return out;
+}
 
 Result<BackendRoutes> backend_routes(const Config& config) {
   BackendRoutes out;

@@ -16,6 +16,9 @@ namespace penstock {
 // No SYN proxy stands before a frontend: it answers for local listeners only.  Every check has a port to go to.
 Result<> verify_services(const Document& document, Config& config);
 
+// The section `services` of a file and nothing else of it: sets may be large, and are not asked for.
+Result<std::vector<Service>> services_in(const std::string& file);
+
 // The host's way to each backend's address; addresses without a route are left out.
 using BackendRoutes = std::map<Address, Route>;
 Result<BackendRoutes> backend_routes(const Config& config);

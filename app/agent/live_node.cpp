@@ -25,19 +25,6 @@ int64_t time_of(const std::string& folder) {
 
 }  // namespace
 
-Result<std::vector<Service>> services_in(const std::string& file) {
-  TRY_ASSIGN(std::string text, read_text(file));
-  TRY_ASSIGN(const Document document, parse_document(file, std::move(text)));
-  Decoder decoder(document);
-  std::vector<Service> out;
-  for (size_t i = 0; i < document.root.entries(); ++i)
-    if (document.root.key(i).text == "services" && !services_type(health_keys()).decode(decoder, document.root.value(i), out)) {
-      TRY(decoder.finish());
-      return fail(fmt::format("{} cannot be read", file));
-    }
-  return out;
-}
-
 Result<uint64_t> LiveNode::active() {
   TRY_ASSIGN(const Running running, observe(instance_));
   const uint64_t generation = running.active(coarse_now());

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "app/agent/datapath.h"
+#include "app/services.h"
 #include "core/plan/instance.h"
 #include "core/plan/revisions.h"
 #include "features/services/config.h"
@@ -33,8 +34,5 @@ class LiveNode : public Datapath {
   int64_t looked_ = 0, folder_ = 0;        // ms, ns: when, and how the folder of revisions stood
   std::map<uint64_t, Balanced> balanced_;  // by generation, of those that are loaded
 };
-
-// The section `services` of a file and nothing else of it: sets may be large, and are not asked for.
-Result<std::vector<Service>> services_in(const std::string& file);
 
 }  // namespace penstock
