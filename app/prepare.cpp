@@ -185,7 +185,7 @@ Result<Prepared> prepare(const Instance& instance, const Source& from) {
   ServiceNeeds needs;
   if (!out.config.services.empty()) {
     TRY_ASSIGN(const BackendRoutes routes, backend_routes(out.config));
-    TRY_ASSIGN(known.services, known_services(instance, out.running.state.generation, routes));
+    TRY_ASSIGN(known.services, known_services(instance, routes));
     TRY_ASSIGN(needs, service_needs(out.config, routes));
     out.warnings.insert(out.warnings.end(), needs.warnings.begin(), needs.warnings.end());
   }
@@ -242,6 +242,10 @@ Result<Prepared> prepare(const Instance& instance, const Source& from) {
   out.plan = make_plan(image, next.digests, out.current, out.running, out.attachments, file_changed, facts, next.code);
   if (!out.plan.reload) out.host = {};  // nobody asks
   for (Setting& s : out.plan.settings) s.since = next.generation;
+  if (out.plan.reload) {
+    TRY_ASSIGN(auto notes, frontend_notes(out.config));
+    std::ranges::move(notes, std::back_inserter(out.plan.notes));
+  }
   out.change.settings = out.plan.settings;
   out.warnings.insert(out.warnings.end(), out.plan.warnings.begin(), out.plan.warnings.end());
   for (const HookImage& hook : image.hooks) {
@@ -319,7 +323,7 @@ Result<Candidate> load_candidate(const Instance& instance, Prepared& prepared) {
     TRY(take_over_limits(instance, image, prepared.running.state.generation, candidate.programs));
     TRY(start_syn_proxy(candidate.programs.map("syn_proxy")));
     TRY(fill_egress(candidate.programs));
-    TRY(take_over_services(instance, prepared.running.state.generation, candidate.programs, prepared.reused_backends));
+    TRY(take_over_services(instance, prepared.running.state.generation, candidate.programs, prepared.reused_backends, prepared.config.services, image.backends));
     return candidate;
   };
   if (prepared.current) {

@@ -81,12 +81,32 @@ Result<BackendRoutes> backend_routes(const Config& config) {
   return out;
 }
 
-Result<KnownServices> known_services(const Instance& instance, uint64_t runs, const BackendRoutes& routes) {
+Result<KnownServices> known_services(const Instance& instance, const BackendRoutes& routes) {
   KnownServices out;
   for (const Revision& r : Revisions(instance).heads()) out.backends.insert(out.backends.end(), r.backends.begin(), r.backends.end());
-  TRY_ASSIGN(out.states, read_states(instance, runs));
   for (const auto& [address, route] : routes)
     if (route.source.hi || route.source.lo) out.sources[address] = route.source;
+  return out;
+}
+
+Result<std::vector<std::string>> frontend_notes(const Config& config) {
+  constexpr size_t most_notes = 16;
+  std::vector<std::string> out;
+  std::map<Address, std::string> frontends;  // the service that is named
+  for (const Service& service : config.services)
+    for (const Frontend& f : service.frontends) frontends.emplace(f.address, service.name);
+  TRY_ASSIGN(const std::vector<OwnAddress> own, own_addresses());
+  for (const auto& [address, service] : frontends) {
+    if (out.size() == most_notes) {
+      out.push_back(fmt::format("and {} more addresses of frontends", frontends.size() - most_notes));
+      break;
+    }
+    const auto found = std::ranges::find(own, address, &OwnAddress::address);
+    if (found == own.end())
+      out.push_back(fmt::format("{} (service {}) is no address of this host, which does not answer ARP or neighbour discovery for it: a router must send its packets here", address.text(), service));
+    else
+      out.push_back(fmt::format("{} (service {}) is an address of {}: this host answers {} for it", address.text(), service, device_name(found->ifindex), address.is_v4() ? "ARP" : "neighbour discovery"));
+  }
   return out;
 }
 

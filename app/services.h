@@ -20,8 +20,8 @@ Result<> verify_services(const Document& document, Config& config);
 using BackendRoutes = std::map<Address, Route>;
 Result<BackendRoutes> backend_routes(const Config& config);
 
-// What earlier generations and the host say.  `runs`: the generation that runs.
-Result<KnownServices> known_services(const Instance& instance, uint64_t runs, const BackendRoutes& routes);
+// What kept revisions and the host say.
+Result<KnownServices> known_services(const Instance& instance, const BackendRoutes& routes);
 
 struct ServiceNeeds {
   std::vector<std::string> keys;             // Setting::key() of all that services need, in force or not
@@ -29,6 +29,9 @@ struct ServiceNeeds {
   std::vector<Diagnostic> warnings;          // backends without a route, or beyond a device that XDP cannot transmit by
 };
 Result<ServiceNeeds> service_needs(const Config& config, const BackendRoutes& routes);
+
+// Who answers ARP and neighbour discovery for each frontend's address, for the plan.
+Result<std::vector<std::string>> frontend_notes(const Config& config);
 
 // Devices of this host that XDP cannot transmit by under their own number, by ifindex: a VLAN is its parent and a tag; what a
 // driver cannot transmit goes up the stack.

@@ -45,6 +45,12 @@ double cpu_ns()
     return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
 }
 
+// As `struct original` of programs.bpf.c.
+struct Original {
+    std::uint64_t length;
+    std::uint8_t bytes[64];
+};
+
 }  // namespace
 
 std::vector<std::uint8_t> tcp_packet(bool ipv6)
@@ -90,7 +96,7 @@ Harness::Harness(const std::string& object, std::uint32_t addresses) : addresses
     {
         const std::string name = bpf_map__name(map);
         const bool table = name.starts_with("addresses") || name.starts_with("flows");
-        bpf_map__set_autocreate(map, table || name == "target" || name == "next");
+        bpf_map__set_autocreate(map, table || name == "original" || name == "target" || name == "next");
         if (table)
             bpf_map__set_max_entries(map, addresses);
     }
@@ -104,9 +110,9 @@ Harness::Harness(const std::string& object, std::uint32_t addresses) : addresses
     constexpr struct {
         const char *wrapper, *map;
         std::size_t stride;
-    } kinds[] = {{"wrapper4", "addresses4", 8}, {"wrapper6", "addresses6", 16}, {"flow_wrapper4", "flows4", 16}, {"flow_wrapper6", "flows6", 48}};
-    for (int i = 0; i < 4; ++i) {
-        const auto size = pages(std::size_t{addresses} * kinds[i].stride);
+    } kinds[] = {{"wrapper4", "addresses4", 8}, {"wrapper6", "addresses6", 16}, {"flow_wrapper4", "flows4", 16}, {"flow_wrapper6", "flows6", 48}, {"restoring_wrapper", "original", sizeof(Original)}};
+    for (int i = 0; i < 5; ++i) {
+        const auto size = pages(std::size_t{i < 4 ? addresses : 1} * kinds[i].stride);
         tables_[i] = {program_fd(kinds[i].wrapper), kinds[i].stride, map_memory(map_fd(kinds[i].map), size), size};
     }
 }
@@ -128,6 +134,16 @@ void Harness::point(const Case& one)
     if (bpf_map_update_elem(target_, &zero, &one.program, BPF_ANY))
         fail("set the target " + one.name, errno);
     const auto& traffic = *one.traffic;
+    auto* original = static_cast<Original*>(tables_[4].memory);
+    original->length = 0;
+    if (traffic.restored) {
+        if (traffic.packet.size() < sizeof original->bytes)
+            throw std::runtime_error(one.name + ": too short to be restored");
+        std::memcpy(original->bytes, traffic.packet.data(), sizeof original->bytes);
+        original->length = traffic.packet.size();
+        if (traffic.size() == 0)
+            return;
+    }
     if (traffic.size() == 0 || traffic.size() > addresses_)
         throw std::runtime_error(one.name + ": too many source addresses, or none");
     const auto& to = table(one);
@@ -164,11 +180,15 @@ void Harness::check(const Case& one)
 {
     std::vector<std::uint8_t> out(256);
     const auto size = one.traffic->size();
-    if (size == 0) {
+    if (size == 0 && !one.traffic->restored) {
         check(one, one.program, out, 0);
         return;
     }
     point(one);
+    if (size == 0) {
+        check(one, table(one).wrapper, out, 0);
+        return;
+    }
     const auto count = std::min<std::size_t>(size, 2000);
     const auto step = size / count;
     for (std::size_t i = 0; i < count; ++i) {
@@ -199,7 +219,7 @@ std::vector<Row> Harness::measure(std::span<const Case> cases, const Options& op
     for (unsigned round = 0; round < options.rounds; ++round) {
         times[bare].push_back(run(empty_, packet, 4 * options.repeat));
         for (const auto& one : cases) {
-            if (one.traffic->size() == 0) {
+            if (one.traffic->size() == 0 && !one.traffic->restored) {
                 times[one.name].push_back(run(one.program, one.traffic->packet, 4 * options.repeat));
                 continue;
             }

@@ -22,12 +22,14 @@ struct Flow {
 
 // The packet that a case sends, and the source addresses (network order; IPv4 in the first four bytes) or the flows
 // written into it one after the other, again from the start when all are used; without any the packet stays as it is
-// and the program runs without the wrapper.
+// and the program runs without the wrapper.  `restored`: the program changes the packet, whose first 64 bytes and length are
+// put back before each run (the wrapper's part in the times); such a packet has 64 bytes at least, and no sources.
 struct Traffic {
     std::vector<std::uint8_t> packet;
     bool ipv6 = false;
     std::vector<std::array<std::uint8_t, 16>> sources = {};
     std::vector<Flow> flows = {};
+    bool restored = false;
 
     std::size_t size() const { return sources.size() + flows.size(); }
 };
@@ -74,7 +76,7 @@ private:
         void* memory = nullptr;
         std::size_t size = 0;
     };
-    Table& table(const Case& one) { return tables_[one.traffic->ipv6 + 2 * !one.traffic->flows.empty()]; }
+    Table& table(const Case& one) { return tables_[one.traffic->restored && one.traffic->size() == 0 ? 4 : one.traffic->ipv6 + 2 * !one.traffic->flows.empty()]; }
     void point(const Case& one);
     double run(int program, const std::vector<std::uint8_t>& packet, std::uint32_t repeat);
     void check(const Case& one);
@@ -84,7 +86,7 @@ private:
     int empty_ = -1, target_ = -1;
     std::uint64_t* next_ = nullptr;
     std::uint32_t addresses_;
-    Table tables_[4];  // addresses, then flows; of IPv4, of IPv6
+    Table tables_[5];  // addresses, then flows; of IPv4, of IPv6; the packet to be restored
 };
 
 // The rows as a table on the terminal, and as a list of objects in a file.

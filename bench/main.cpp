@@ -8,7 +8,9 @@
 #include "bench/limits.h"
 #include "bench/node.h"
 #include "bench/prefixes.h"
+#include "bench/receive.h"
 #include "bench/rules.h"
+#include "bench/services.h"
 #include "bench/sets.h"
 #include "bench/wireguard.h"
 
@@ -46,7 +48,11 @@ int main(int argc, char** argv)
             rows.push_back(std::move(row));
         for (auto& row : penstock::bench::measure_wireguard(PENSTOCK_BENCH_OBJECT, only, options))
             rows.push_back(std::move(row));
+        for (auto& row : penstock::bench::measure_receive(PENSTOCK_BENCH_OBJECT, only, options))
+            rows.push_back(std::move(row));
         for (auto& row : penstock::bench::measure_limits(PENSTOCK_BENCH_OBJECT, only, !no_peers, options))
+            rows.push_back(std::move(row));
+        for (auto& row : penstock::bench::measure_services(PENSTOCK_BENCH_OBJECT, only, options))
             rows.push_back(std::move(row));
         penstock::bench::print(rows);
         penstock::bench::write_json(rows, out);

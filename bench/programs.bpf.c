@@ -87,6 +87,45 @@ int wrapper6(struct xdp_md *ctx)
     return XDP_ABORTED;
 }
 
+// For programs that change the packet: its length and its first bytes are what they were.
+struct original {
+    __u64 length;
+    __u64 word[8];
+};
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct original);
+} original SEC(".maps");
+
+// Puts the packet back as it was, where the map says how.  Returns 0 when done.
+static __always_inline int restore(struct xdp_md *ctx)
+{
+    __u32 zero = 0;
+    const struct original *whole = bpf_map_lookup_elem(&original, &zero);
+    if (!whole || !whole->length)
+        return 0;
+    const int missing = whole->length - (ctx->data_end - ctx->data);
+    if (missing && bpf_xdp_adjust_head(ctx, -missing))
+        return -1;
+    __u64 *to = (void *)(long)ctx->data;
+    if ((void *)(to + 8) > (void *)(long)ctx->data_end)
+        return -1;
+    for (int i = 0; i < 8; i++)
+        to[i] = whole->word[i];
+    return 0;
+}
+
+SEC("xdp.frags")
+int restoring_wrapper(struct xdp_md *ctx)
+{
+    if (!restore(ctx))
+        bpf_tail_call(ctx, &target, 0);
+    return XDP_ABORTED;
+}
+
 // The same for all that rules ask: addresses, ports and protocol.
 struct flow4 {
     __be32 address[2];
@@ -118,6 +157,8 @@ SEC("xdp.frags")
 int flow_wrapper4(struct xdp_md *ctx)
 {
     __u32 at = take_next();
+    if (restore(ctx))
+        return XDP_ABORTED;
     const struct flow4 *flow = bpf_map_lookup_elem(&flows4, &at);
     void *ip = (void *)(long)ctx->data + sizeof(struct ethhdr);
     if (flow && ip + sizeof(struct iphdr) + 4 <= (void *)(long)ctx->data_end) {
@@ -132,6 +173,8 @@ SEC("xdp.frags")
 int flow_wrapper6(struct xdp_md *ctx)
 {
     __u32 at = take_next();
+    if (restore(ctx))
+        return XDP_ABORTED;
     const struct flow6 *flow = bpf_map_lookup_elem(&flows6, &at);
     void *ip = (void *)(long)ctx->data + sizeof(struct ethhdr);
     if (flow && ip + sizeof(struct ipv6hdr) + 4 <= (void *)(long)ctx->data_end) {

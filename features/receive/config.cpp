@@ -58,6 +58,9 @@ Keys<Receive> keys() {
                  "[10.0.0.0/28, \"2001:db8:1::/64\"]"})
       .optional("gue-port", number_type(1, 65535), &Receive::gue_port, "6080", {"The UDP port of GUE.", "6080"})
       .optional("on", one_or_list_of(reference_type("interface")), &Receive::on, {"The interfaces on which packets are stripped, where it is not all of them.", "[wan]"})
+      .optional("frontends", one_or_list_of(address_type()), &Receive::frontends,
+                {"The addresses of the services that this node is a backend of. They change nothing that runs: `penstock doctor` looks whether they are this host's own, and whether neighbours hear of them.",
+                 "[198.51.100.10, \"2001:db8:f::10\"]"})
       .check([](Decoder& d, const Node&, Receive& receive) {
         if (receive.decap.empty()) return d.error(receive.at, "`receive` strips nothing: `decap` is empty", "write `decap: ipip`");
         std::ranges::sort(receive.decap);

@@ -23,6 +23,7 @@ struct Receive {
   ReceiveFrom from;
   uint32_t gue_port = 0;            // UDP, host order
   std::vector<std::string> on;      // interfaces by the file's name; empty: all
+  std::vector<Address> frontends;   // of the services that this node is a backend of: for `doctor`
   Location at;
 
   bool strips(Decap kind) const;

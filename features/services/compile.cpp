@@ -233,7 +233,7 @@ ServiceTables compile_services(const std::vector<Service>& services, const Flows
     }
     ids_of.push_back(own);
     entry.ring = static_cast<uint32_t>(ring.size());
-    const std::vector<uint32_t> places = ring_of(service, own, known.states);
+    const std::vector<uint32_t> places = ring_of(service, own, {});
     entry.ring_size = static_cast<uint32_t>(places.size());
     ring.insert(ring.end(), places.begin(), places.end());
     entry.first_source = static_cast<uint32_t>(sources.size());

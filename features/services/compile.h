@@ -15,7 +15,6 @@ namespace penstock {
 // What outlives generations, and the machine.
 struct KnownServices {
   std::vector<BackendImage> backends;                // ids given out and still held
-  std::map<uint32_t, ps_service_state> states;       // by id, of those at run time
   std::map<Address, Address> sources;                // by a backend's address, the own address that the host would send from
 };
 

@@ -95,6 +95,37 @@ Result<> take_over_states(const Instance& instance, uint64_t from, const Loaded&
   return {};
 }
 
+// Up, with all of its weight.
+bool is_plain(const ps_service_state& s) { return !s.health && !s.admin && !s.weight; }
+
+// What rings are made of, in a generation's maps.
+struct Rings {
+  Table states, services, ring;
+};
+
+// Makes the rings of the services `concerned` anew, by the states.
+Result<> write_rings(const Rings& rings, const std::vector<Service>& services, const std::vector<BackendImage>& backends, const std::set<std::string_view>& concerned) {
+  std::map<std::pair<std::string_view, std::string_view>, uint32_t> numbers;
+  for (const BackendImage& b : backends) numbers[{b.service, b.backend}] = b.id;
+  for (size_t i = 0; i < services.size() && i < rings.services.count; ++i) {
+    if (!concerned.contains(services[i].name)) continue;
+    std::vector<uint32_t> ids;
+    std::map<uint32_t, ps_service_state> now;
+    for (const Backend& b : services[i].backends) {
+      const auto found = numbers.find({services[i].name, b.name});
+      ids.push_back(found == numbers.end() ? 0 : found->second);
+      if (ids.back() && ids.back() < rings.states.count) now[ids.back()] = rings.states.as<ps_service_state>()[ids.back()];
+    }
+    const ps_service& service = rings.services.as<ps_service>()[i];
+    const std::vector<uint32_t> places = ring_of(services[i], ids, now);
+    if (places.size() != service.ring_size || uint64_t{service.ring} + service.ring_size > uint64_t{rings.ring.count} * 16) return fail("the running services are not those of the file");
+    volatile uint32_t* const at = rings.ring.as<uint32_t>() + service.ring;  // ids lie without holes
+    for (size_t place = 0; place < places.size(); ++place)
+      if (at[place] != places[place]) at[place] = places[place];
+  }
+  return {};
+}
+
 }  // namespace
 
 const char* state_name(uint8_t state) { return state == PS_BACKEND_UP ? "up" : state == PS_BACKEND_DRAINING ? "draining" : "down"; }
@@ -103,7 +134,7 @@ Result<std::map<uint32_t, ps_service_state>> read_states(const Instance& instanc
   std::map<uint32_t, ps_service_state> out;
   TRY_ASSIGN(const Table states, open_table(instance, from, "service_states"));
   for (uint32_t id = 0; id < states.count; ++id)
-    if (const ps_service_state s = states.as<ps_service_state>()[id]; s.health || s.admin || s.weight) out[id] = s;
+    if (const ps_service_state s = states.as<ps_service_state>()[id]; !is_plain(s)) out[id] = s;
   return out;
 }
 
@@ -124,9 +155,19 @@ Result<Fd> lock_states(const Instance& instance) {
   return file;
 }
 
-Result<> take_over_services(const Instance& instance, uint64_t from, const Loaded& loaded, const std::vector<uint32_t>& reused) {
+Result<> take_over_services(const Instance& instance, uint64_t from, const Loaded& loaded, const std::vector<uint32_t>& reused, const std::vector<Service>& services,
+                            const std::vector<BackendImage>& backends) {
+  if (services.empty()) return {};
   TRY(take_over_flows(instance, from, loaded, reused));
-  return take_over_states(instance, from, loaded, reused);
+  TRY(take_over_states(instance, from, loaded, reused));
+  Rings rings;
+  TRY_ASSIGN(rings.states, open_table(loaded.map("service_states")));
+  TRY_ASSIGN(rings.services, open_table(loaded.map("services")));
+  TRY_ASSIGN(rings.ring, open_table(loaded.map("service_ring")));
+  std::set<std::string_view> concerned;  // the others are as they were compiled, with everybody up
+  for (const BackendImage& b : backends)
+    if (b.id < rings.states.count && !is_plain(rings.states.as<ps_service_state>()[b.id])) concerned.insert(b.service);
+  return write_rings(rings, services, backends, concerned);
 }
 
 Result<FlowsNow> flows_now(const Instance& instance, uint64_t generation) {
@@ -164,34 +205,16 @@ Result<uint64_t> forget_flows(const Instance& instance, uint64_t generation, con
 
 Result<> write_states(const Instance& instance, uint64_t generation, const std::vector<Service>& services, const std::vector<BackendImage>& backends,
                       const std::map<uint32_t, ps_service_state>& changed) {
-  TRY_ASSIGN(const Table states, open_table(instance, generation, "service_states"));
-  TRY_ASSIGN(const Table table, open_table(instance, generation, "services"));
-  TRY_ASSIGN(const Table ring, open_table(instance, generation, "service_ring"));
+  Rings rings;
+  TRY_ASSIGN(rings.states, open_table(instance, generation, "service_states"));
+  TRY_ASSIGN(rings.services, open_table(instance, generation, "services"));
+  TRY_ASSIGN(rings.ring, open_table(instance, generation, "service_ring"));
   for (const auto& [id, state] : changed)
-    if (id < states.count) states.as<ps_service_state>()[id] = state;
-  std::map<std::pair<std::string_view, std::string_view>, uint32_t> numbers;
+    if (id < rings.states.count) rings.states.as<ps_service_state>()[id] = state;
   std::set<std::string_view> concerned;
-  for (const BackendImage& b : backends) {
-    numbers[{b.service, b.backend}] = b.id;
+  for (const BackendImage& b : backends)
     if (changed.contains(b.id)) concerned.insert(b.service);
-  }
-  for (size_t i = 0; i < services.size() && i < table.count; ++i) {
-    if (!concerned.contains(services[i].name)) continue;
-    std::vector<uint32_t> ids;
-    std::map<uint32_t, ps_service_state> now;
-    for (const Backend& b : services[i].backends) {
-      const auto found = numbers.find({services[i].name, b.name});
-      ids.push_back(found == numbers.end() ? 0 : found->second);
-      if (ids.back() && ids.back() < states.count) now[ids.back()] = states.as<ps_service_state>()[ids.back()];
-    }
-    const ps_service& service = table.as<ps_service>()[i];
-    const std::vector<uint32_t> places = ring_of(services[i], ids, now);
-    if (places.size() != service.ring_size || uint64_t{service.ring} + service.ring_size > uint64_t{ring.count} * 16) return fail("the running services are not those of the file");
-    volatile uint32_t* const at = ring.as<uint32_t>() + service.ring;  // ids lie without holes
-    for (size_t place = 0; place < places.size(); ++place)
-      if (at[place] != places[place]) at[place] = places[place];
-  }
-  return {};
+  return write_rings(rings, services, backends, concerned);
 }
 
 }  // namespace penstock

@@ -25,8 +25,10 @@ Result<std::vector<ps_service_state>> states_of(const Instance& instance, uint64
 Result<Fd> lock_states(const Instance& instance);
 
 // Brings what generation `from` keeps into the maps of `loaded`, where these are others, and makes a new table's keys.
-// `reused`: ids that belong to another backend now: no connection may name them any more.
-Result<> take_over_services(const Instance& instance, uint64_t from, const Loaded& loaded, const std::vector<uint32_t>& reused);
+// `reused`: ids that belong to another backend now: no connection may name them any more.  Rings, which were compiled as if
+// everybody were up, become what the states say.
+Result<> take_over_services(const Instance& instance, uint64_t from, const Loaded& loaded, const std::vector<uint32_t>& reused, const std::vector<Service>& services,
+                            const std::vector<BackendImage>& backends);
 
 // Where the flow table stands.
 struct FlowsNow {

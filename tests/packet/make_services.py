@@ -32,6 +32,7 @@ WAYS = {
     "guarded": ("ipip", "192.0.2.9", "10.0.1.32", 0, 0),
     "inside": ("none", None, "10.0.1.33", 0, 0),
     "outside": ("none", None, "10.0.1.33", 0, 0),
+    "clamped": ("ipip", "192.0.2.9", "10.0.1.36", 0, 0),
 }
 NUMBER = {"none4": 10, "none6": 10, "ipip4": 11, "ipip6": 12, "gue4": 13, "gue6": 14, "spread4": 15, "spread6": 16}
 
@@ -103,12 +104,12 @@ def emit(name, frame, verdict, reason="", service="", backend="", out=None, mask
                       "service": service, "backend": backend, "out": (out or b"").hex(), "mask": (mask or b"").hex(), "flow": flow, "header": header}))
 
 
-def balanced(name, service, ip, tags=0, ethernet=True, padding=0, flow="", linear=0, on="wan"):
-    """`ip` goes to the backend of the service."""
+def balanced(name, service, ip, tags=0, ethernet=True, padding=0, flow="", linear=0, on="wan", becomes=None):
+    """`ip` goes to the backend of the service, as it is or as what it becomes."""
     inner = raw(ip)
     link = link_of(tags, ethernet)
     frame = (link_bytes(link.copy(), inner) if link is not None else inner) + bytes(padding)
-    packet, mask = wrapped(service, inner)
+    packet, mask = wrapped(service, raw(becomes) if becomes is not None else inner)
     out = relink(link, ETHER.dst, NEXT, packet)
     front = len(out) - len(packet)
     header = front if WAYS[service][0] != "none" and packet[0] >> 4 == 4 else -1
@@ -326,3 +327,17 @@ quote = Raw(raw(IP(src=frontend("nobody", 4), dst=CLIENT4) / TCP(sport=443, dpor
 other("nobody: an error", head(4, "nobody", client="203.0.113.99") / ICMP(type=3, code=1) / quote, "drop", "no-backend", "nobody")
 for family in (4, 6):
     other(f"here: IPv{family}", head(family, "here") / TCP(sport=5, dport=443, flags="S"), "pass", "balanced-up", "here", "b", tags=1, padding=9)
+
+# The segment size of SYNs is clamped; scapy computes the checksum anew.
+NUMBER.update(clamped=36)
+for family in (4, 6):
+    for tags, ethernet in ((0, True), (1, True), (2, True), (0, False)):
+        for before, after in ((1460, 1360), (65535, 1360), (1361, 1360), (1360, 1360), (1359, 1359), (536, 536), (0, 0)):
+            for where, options in (("first", lambda m: [("MSS", m), ("SAckOK", b"")]), ("last", lambda m: [("NOP", None), ("WScale", 7), ("SAckOK", b""), ("NOP", None), ("NOP", None), ("MSS", m)]),
+                                   ("odd", lambda m: [("NOP", None), ("MSS", m), ("NOP", None), ("NOP", None), ("NOP", None)])):
+                packet = lambda m: head(family, "clamped") / TCP(sport=before or 1, dport=443, flags="S", seq=before * 7919, options=options(m))
+                balanced(f"IPv{family}, MSS {before} {where}, {tags} tags", "clamped", packet(before), tags=tags, ethernet=ethernet, becomes=packet(after))
+    plain = head(family, "clamped") / TCP(sport=9, dport=443, flags="S")
+    balanced(f"IPv{family}, no options", "clamped", plain)
+    balanced(f"IPv{family}, no SYN", "clamped", head(family, "clamped") / TCP(sport=9, dport=443, flags="A", options=[("MSS", 1460)]))
+    balanced(f"IPv{family}, the end of options before it", "clamped", head(family, "clamped") / TCP(sport=9, dport=443, flags="S", options=[("EOL", None), ("MSS", 1460), ("EOL", None)]))
