@@ -13,7 +13,7 @@ namespace penstock {
 Result<std::string> read_sysctl(const std::string& name) {
   const std::string path = "/proc/sys/" + name;
   const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  char text[256];
+  char text[4096];
   const ssize_t n = file ? read(file.get(), text, sizeof text) : -1;
   if (n < 0) return fail_errno(fmt::format("cannot read {}", path), errno);
   std::string value(text, static_cast<size_t>(n));
@@ -24,7 +24,8 @@ Result<std::string> read_sysctl(const std::string& name) {
 Result<> write_sysctl(const std::string& name, const std::string& value) {
   const std::string path = "/proc/sys/" + name;
   const Fd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!file || write(file.get(), value.data(), value.size()) != static_cast<ssize_t>(value.size()))
+  const std::string line = value + "\n";  // nothing at all would be no write
+  if (!file || write(file.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size()))
     return fail_errno(fmt::format("cannot write {} to {}", value, path), errno);
   return {};
 }
