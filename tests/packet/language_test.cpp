@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 
+#include "core/config/reader.h"
 #include "core/kernel/bpf.h"
 #include "core/net/packet_text.h"
 #include "features/policy/tables.h"
@@ -46,6 +47,33 @@ TEST(Language, EverythingAtOnceLoads) {
       EXPECT_GT(count, 0u);
       EXPECT_LE(count, most_instructions) << level_name(level);
     }
+  }
+}
+
+// And services of every mode and way, translation and the receiving end behind it.
+TEST(Language, EverythingWithServicesLoads) {
+  const std::string path = PENSTOCK_SOURCE "/tests/packet/everything.yaml";
+  auto text = read_text(path);
+  ASSERT_TRUE(text);
+  const auto config = load_config_text(path, *text + R"(
+receive: { decap: [ipip, gue], from: admins }
+services:
+  ipip: { frontend: [198.51.100.10:8443/tcp, "[2001:db8:f::10]:8443/tcp"], mss: 1300, from: [admins, 192.0.2.0/24], backends: { a: { address: 10.0.1.11 }, b: { address: "2001:db8:1::11" }, c: { address: local } } }
+  gue: { frontend: [198.51.100.11:53/udp, 198.51.100.11:9000-9100/tcp], encap: gue, affinity: client, backends: { a: { address: 10.0.1.11 }, b: { address: "2001:db8:1::11" } } }
+  spread: { frontend: 198.51.100.12:53/udp, outer-source: 10.9.0.0/16, scheduler: round-robin, backends: { a: { address: 10.0.1.11 } } }
+  link: { frontend: 198.51.100.13/udp, encap: none, scheduler: random, on: a, backends: { a: { address: 10.0.1.11 } } }
+  nat: { frontend: [198.51.100.14:8443/tcp, 198.51.100.14:53/udp], mode: nat, mss: 1300, backends: { a: { address: 10.0.1.11, port: 8080 } } }
+  full: { frontend: "[2001:db8:f::15]:8443/tcp", mode: nat, source-nat: yes, backends: { a: { address: "2001:db8:1::11" } } }
+)");
+  ASSERT_TRUE(config) << config.error().message() << (config.error().diagnostics.empty() ? "" : config.error().diagnostics.front().hint);
+  for (const Level level : loadable_levels()) {
+    auto datapath = Datapath::load(*config, "a", {.level = level, .replay = false, .trace = false});
+    ASSERT_TRUE(datapath) << level_name(level) << ": " << datapath.error().message() << "\n"
+                          << fmt::format("{}", fmt::join(datapath.error().diagnostics.front().detail, "\n"));
+    const uint32_t count = datapath->verified_instructions().value_or(0);
+    fmt::print("  everything with services, {}: {} instructions verified\n", level_name(level), count);
+    EXPECT_GT(count, 0u);
+    EXPECT_LE(count, 600'000u) << level_name(level);
   }
 }
 
