@@ -266,7 +266,7 @@ interfaces:
         revisions = self.state + "/revisions"
         for entry in sorted(os.listdir(revisions)):
             for line in open(f"{revisions}/{entry}/slots"):
-                number, _, _, _, _, _, policy, rule, _ = line.rstrip("\n").split("\t")
+                number, _, _, _, _, _, policy, rule, *_ = line.rstrip("\n").split("\t")
                 if policy:
                     out.setdefault(f"{policy}/{rule or 'default'}", set()).add(int(number))
         return out
