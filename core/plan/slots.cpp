@@ -54,6 +54,10 @@ const Slot* SlotTable::find(uint32_t number) const {
   return number < place_.size() && place_[number] ? &used_[place_[number] - 1] : nullptr;
 }
 
+Slot service_slot(std::string service, std::string backend, ps_verdict verdict, ps_reason reason, Location at) {
+  return {0, {}, {}, {}, verdict, reason, std::move(at), std::move(service), std::move(backend)};
+}
+
 std::vector<bool> slot_numbers(const std::vector<Slot>& slots) {
   std::vector<bool> out;
   for (const Slot& slot : slots) {

@@ -43,6 +43,9 @@ class SlotTable {
   std::vector<Slot> used_;
 };
 
+// An exit of a service, or of one of its backends.
+Slot service_slot(std::string service, std::string backend, ps_verdict verdict, ps_reason reason, Location at);
+
 std::vector<bool> slot_numbers(const std::vector<Slot>& slots);  // true at each number
 
 const char* reason_name(unsigned reason);    // "kept-nd"; "unknown" where there is none

@@ -112,13 +112,7 @@ ps_backend backend_of(const Service& service, const Backend& b, uint32_t index, 
     }
   }
   const auto slot = [&](ps_verdict verdict, ps_reason reason) {
-    Slot s;
-    s.verdict = verdict;
-    s.reason = reason;
-    s.at = b.at;
-    s.service = service.name;
-    s.backend = b.name;
-    return slots.intern(std::move(s));
+    return slots.intern(service_slot(service.name, b.name, verdict, reason, b.at));
   };
   out.slot[PS_EXIT_FORWARDED] = slot(PS_REDIRECT, PS_REASON_BALANCED);
   out.slot[PS_EXIT_RETURNED] = slot(PS_TX, PS_REASON_BALANCED);
@@ -139,12 +133,7 @@ ps_service service_of(const Service& service, const std::vector<std::string>& in
   if (service.mode == ServiceMode::nat) out.flags |= PS_SERVICE_NAT;
   if (service.mode == ServiceMode::nat && service.source_nat) out.flags |= PS_SERVICE_SOURCE_NAT;
   const auto slot = [&](ps_service_exit exit, ps_verdict verdict, ps_reason reason) {
-    Slot s;
-    s.verdict = verdict;
-    s.reason = reason;
-    s.at = service.at;
-    s.service = service.name;
-    out.slot[exit] = slots.intern(std::move(s));
+    out.slot[exit] = slots.intern(service_slot(service.name, {}, verdict, reason, service.at));
   };
   slot(PS_EXIT_NO_BACKEND, PS_DROP, PS_REASON_NO_BACKEND);
   slot(PS_EXIT_SOURCE, PS_DROP, PS_REASON_SOURCE_REFUSED);

@@ -163,6 +163,9 @@ bool check_outer_source(Decoder& d, const Service& service) {
 
 bool check_service(Decoder& d, const Node& node, Service& service) {
   bool good = true;
+  size_t lists = 0;
+  for (size_t i = 0; i < node.entries(); ++i) lists += node.key(i).text.starts_with("frontend");
+  if (lists > 1) return d.error(node, fmt::format("the service `{}` has both `frontend` and `frontends`", service.name), "put all of them into one list");
   if (service.frontends.empty()) return d.error(service.frontends_at, fmt::format("the service `{}` has no frontend", service.name), frontend_hint);
   for (size_t i = 0; i < service.frontends.size(); ++i)
     for (size_t j = 0; j < i; ++j)

@@ -297,18 +297,27 @@ static __always_inline __u32 flow_follow(struct ps_flow *f, __u64 print, __u32 s
 
 #define FLOW_REFUSED (1u << 31)  // with a backend's id: the connection found no place, which address translation needs
 
+// The line that the connection is in, if it is known, and its print.
+static __always_inline struct ps_flow_line *flow_line(const struct service_flow *flow, __u64 *print)
+{
+  __u32 at = 0;
+  const struct ps_flow_head *head = bpf_map_lookup_elem(&service_flows, &at);
+  if (!head)
+    return 0;
+  *print = flow_print(flow, head);
+  at = 1 + (*print >> 20 & service_const.flow_mask);
+  return bpf_map_lookup_elem(&service_flows, &at);
+}
+
 // Where the packet of a connection goes: a backend's id, or 0 for none.  `observes`: an ICMP error about the connection, which
 // changes nothing.
 __noinline __u32 flow_backend(__u32 service, __u32 tcp_flags, __u32 observes)
 {
-  __u32 at = 0;
+  __u64 print;
   struct service_flow *flow = service_flow();
-  const struct ps_flow_head *head = bpf_map_lookup_elem(&service_flows, &at);
-  if (!service_const.on || !flow || !head)
+  if (!service_const.on || !flow)
     return 0;
-  const __u64 print = flow_print(flow, head);
-  at = 1 + (print >> 20 & service_const.flow_mask);
-  struct ps_flow_line *line = bpf_map_lookup_elem(&service_flows, &at);
+  struct ps_flow_line *line = flow_line(flow, &print);
   if (!line)
     return 0;
 #pragma unroll

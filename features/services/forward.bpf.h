@@ -20,7 +20,7 @@ static __always_inline __u32 forward_class(struct xdp_md *ctx, const struct ps_d
   return d->flags & PS_IPV4 ? h[1] : (h[0] << 4 | h[1] >> 4) & 0xff;
 }
 
-// The same for all packets of a connection, fragments too.
+// The same for all whole packets of a connection, and for all fragments between its two addresses.
 static __always_inline __u32 forward_entropy(const struct ps_datagram *d)
 {
   const __u64 addresses = service_mix(d->address[PS_SOURCE].lo ^ d->address[PS_SOURCE].hi ^ d->address[PS_DESTINATION].lo << 1);

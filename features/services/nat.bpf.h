@@ -274,13 +274,8 @@ __noinline int nat_send(struct xdp_md *ctx, __u32 backend, __u32 reply)
 static __always_inline struct ps_flow *nat_flow(void)
 {
   const struct service_flow *flow = service_flow();
-  __u32 at = 0;
-  const struct ps_flow_head *head = bpf_map_lookup_elem(&service_flows, &at);
-  if (!flow || !head)
-    return 0;
-  const __u64 print = flow_print(flow, head);
-  at = 1 + (print >> 20 & service_const.flow_mask);
-  struct ps_flow_line *line = bpf_map_lookup_elem(&service_flows, &at);
+  __u64 print;
+  struct ps_flow_line *line = flow ? flow_line(flow, &print) : 0;
   if (!line)
     return 0;
 #pragma unroll

@@ -176,13 +176,7 @@ NatTables compile_nat(const std::vector<Service>& services, const std::vector<st
       ps_nat& nat = nats[ids[i][j]];
       nat.port = static_cast<uint16_t>(b.port);
       const auto slot = [&](int exit, ps_verdict verdict, ps_reason reason) {
-        Slot s;
-        s.verdict = verdict;
-        s.reason = reason;
-        s.at = b.at;
-        s.service = services[i].name;
-        s.backend = b.name;
-        nat.slot[exit] = slots.intern(std::move(s));
+        nat.slot[exit] = slots.intern(service_slot(services[i].name, b.name, verdict, reason, b.at));
       };
       slot(PS_EXIT_FORWARDED, PS_REDIRECT, PS_REASON_TRANSLATED);
       slot(PS_EXIT_RETURNED, PS_TX, PS_REASON_TRANSLATED);
